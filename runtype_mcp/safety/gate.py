@@ -1,0 +1,250 @@
+"""The gate: preview, flag and name, person, policy. It fails closed.
+
+A call with effects goes ahead only when every rung that the operator's policy asks for has said yes. Whatever
+breaks on the way (a client that cannot ask, an unusable answer, an error in here) ends in a refusal, and the
+write is never reached. Prompts express intent; this enforces it, whatever a model was talked into.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+
+from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, DeclinedElicitation, ElicitationResult
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.resolve import (
+    Elicit,
+    Resolve,
+    build_resolver_plans,
+    find_resolved_parameters,
+    resolve_arguments,
+)
+from mcp.shared.exceptions import MCPError
+from mcp_types import InputRequiredResult
+from pydantic import BaseModel, Field
+
+from runtype_mcp.api.errors import Refused
+from runtype_mcp.api.models import ClientToken
+from runtype_mcp.safety.effects import Effect
+from runtype_mcp.safety.untrusted import clean, for_question
+from runtype_mcp.safety.tickets import Tickets
+from runtype_mcp.settings import Approval, Settings
+
+MODERN = "2026-07-28"
+"""From this protocol version on, a client is asked within the answer, and can always be."""
+NOT_AGAIN = "Do not call again without new instructions from the user."
+
+
+class TypedName(BaseModel):
+    """The form that a person fills in. Required, typed, without a default: some clients accept a form unseen."""
+
+    name: str = Field(min_length=1, max_length=255, title="Name of the token", description="Type it to approve.")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a call would do, worked out from the live token before anything is asked or sent.
+
+    Attributes:
+        operation: the tool's name.
+        verb: the operation for people, such as "Delete".
+        arguments: the exact call, without the confirmation itself.
+        token: as it is now; None for a create.
+        name: what confirms the call: the token's present name.
+        undo: what cannot be undone, and what to do instead.
+        note: a fact that the question must show, so that an answered question cannot be answered twice.
+    """
+
+    operation: str
+    verb: str
+    arguments: Mapping[str, Any]
+    token: ClientToken | None
+    name: str
+    environment: str
+    effects: tuple[Effect, ...]
+    undo: str
+    note: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The token for a one-line text to people. Names come from the API: they cannot reshape the line."""
+        shown = for_question(self.name, "without a name")
+        where = f" ({self.token.id})" if self.token else ""
+        return f'the {self.environment} client token "{shown}"{where}'
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the exact call and the token's present state: what an approval is bound to."""
+        state = self.token.settings() if self.token else None
+        bound = [self.operation, self.arguments, state, [effect.sentence for effect in self.effects], self.note]
+        return hashlib.sha256(json.dumps(bound, sort_keys=True, default=str).encode()).hexdigest()
+
+    def question(self) -> str:
+        """For a person. Only facts that matter and do not change by themselves, so that it is asked once."""
+        facts = " ".join(effect.sentence for effect in self.effects)
+        parts = [f"{self.verb} {self.subject}?", facts, self.undo, self.note, f"Reference {self.digest[:8]}."]
+        return " ".join(part for part in parts if part)
+
+    def to_proceed(self) -> str:
+        """The exact call that would go ahead."""
+        confirmation = {"confirm": True} | ({"expected_name": clean(self.name, 255)} if self.token else {})
+        call = json.dumps({**self.arguments, **confirmation}, ensure_ascii=False, separators=(",", ":"))
+        return f"{self.operation} {call}"
+
+
+class GatedCall(Protocol):
+    """What the gate needs of a call."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def confirm(self) -> bool: ...
+    @property
+    def expected_name(self) -> str | None: ...
+    def tickets(self) -> Tickets: ...
+    async def plan(self) -> Plan: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Yes:
+    """The call may go ahead. `how` is for the audit: `not gated`, `flag`, `person` or `ticket CODE`."""
+
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Nobody asked for the change yet: show what it would do."""
+
+
+def policy_sentence(approval: Approval) -> str:
+    """The policy in force, for the model."""
+    return {
+        "auto": "Policy auto: confirm and the name are needed, and a person is asked where the client can ask.",
+        "human": "Policy human: a person must approve, in the client or with 'runtype-mcp approve' in a terminal.",
+        "flag": "Policy flag: confirm and the name are needed; no person is asked.",
+        "deny": "Policy deny: calls with such effects are refused. Only the operator can change that.",
+    }[approval]
+
+
+def can_ask(context: Context[Any, Any]) -> bool:
+    """Whether a person can be asked through this client: yes or no. An error in here is neither, and refuses."""
+    capabilities = context.client_capabilities
+    elicitation = capabilities.elicitation if capabilities is not None else None
+    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
+        return False
+    if context.protocol_version is not None and context.protocol_version >= MODERN:
+        return True
+    return bool(context.session.can_send_request)
+
+
+def same_name(given: str, actual: str) -> bool:
+    """Whether a name was given right: as it is, or as it was shown (without invisible characters)."""
+    return given.strip() in (actual.strip(), clean(actual, 255))
+
+
+# What the SDK resolves before the operation runs, on both protocol eras by one path: it asks older clients at
+# once, and newer ones within the answer, running these again when the client comes back.
+
+
+async def plan_for(call: GatedCall) -> Plan:
+    return await call.plan()
+
+
+async def decide(
+    call: GatedCall, plan: Annotated[Plan, Resolve(plan_for)], context: Context[Any, Any]
+) -> Elicit[TypedName] | Yes | Preview:
+    """Everything up to the question. Raises `Refused` where the answer is no without asking."""
+    if not plan.effects:
+        return Yes("not gated")
+    approval = call.settings.approval_for(plan.environment)
+    if approval == "deny":
+        raise Refused(f"{plan.verb} {plan.subject}: {policy_sentence('deny')}", "Do not retry; tell the user.")
+    if not call.confirm:
+        return Preview()
+    expected = call.expected_name
+    if plan.token is not None and expected is None:
+        raise Refused(
+            f"confirm came without expected_name, the name of {plan.subject}.",
+            "Check with the user that this is the token they mean, then add its name.",
+        )
+    if plan.token is not None and not same_name(expected or "", plan.name):
+        raise Refused(
+            f"{plan.token.id} is named '{clean(plan.name, 255)}', not '{clean(expected, 255)}'.",
+            "Find the token that is meant with list_client_tokens.",
+        )
+    if approval == "flag":
+        return Yes("flag")
+    if can_ask(context):
+        return Elicit(plan.question(), TypedName)
+    if approval == "auto":
+        return Yes("flag")
+    return _ticket(call, plan)
+
+
+def _ticket(call: GatedCall, plan: Plan) -> Yes:
+    """An approval from outside the conversation, bound to this call and this state; without one, a code to get it."""
+    tickets = call.tickets()
+    if (ticket := tickets.take(plan.digest)) is not None:
+        return Yes(f"ticket {ticket.code}")
+    ticket = tickets.request(
+        plan.digest,
+        operation=plan.operation,
+        subject_id=plan.token.id if plan.token else "",
+        subject_name=plan.name,
+        environment=plan.environment,
+        lines=tuple(effect.sentence for effect in plan.effects),
+        base_url=call.settings.base_url,
+    )
+    raise Refused(
+        f"A person must approve this outside the conversation: {plan.verb} {plan.subject}. "
+        f"{' '.join(effect.sentence for effect in plan.effects)}",
+        f"Ask the user to run `runtype-mcp approve {ticket.code}` in a terminal, then repeat this exact call. "
+        f"{policy_sentence('human')}",
+    )
+
+
+async def _resolved(
+    plan: Annotated[Plan, Resolve(plan_for)], verdict: Annotated[ElicitationResult[TypedName], Resolve(decide)]
+) -> None:
+    """Carries the annotations that the SDK reads; it is never called."""
+
+
+_PARAMETERS = find_resolved_parameters(_resolved)
+_PLANS = build_resolver_plans(_PARAMETERS, {"call"})
+
+
+async def pass_gate(call: GatedCall, context: Context[Any, Any]) -> tuple[Plan, Yes | Preview] | InputRequiredResult:
+    """Take a call through the gate.
+
+    Returns:
+        The plan with a yes or a preview; or the question, to be answered by a newer client's next request.
+
+    Raises:
+        Refused: nobody said yes. Nothing was changed.
+    """
+    try:
+        resolved = await resolve_arguments(_PARAMETERS, _PLANS, {"call": call}, context)
+    except (ToolError, MCPError) as exc:
+        # An unusable answer (an empty form, the wrong shape), or a client that fails when it is asked.
+        raise Refused("The question to a person brought no usable answer.", NOT_AGAIN) from exc
+    if isinstance(resolved, InputRequiredResult):
+        return resolved
+    plan: Plan = resolved["plan"]
+    match resolved["verdict"]:
+        case AcceptedElicitation(data=(Yes() | Preview()) as verdict):
+            return plan, verdict
+        case AcceptedElicitation(data=TypedName() as typed):
+            if not same_name(typed.name, plan.name):
+                raise Refused("The person typed another name than this token's, so nothing went ahead.", NOT_AGAIN)
+            return plan, Yes("person")
+        case DeclinedElicitation():
+            raise Refused("The person declined.", NOT_AGAIN)
+        case CancelledElicitation():
+            raise Refused("The person closed the question without an answer.", NOT_AGAIN)
+        case _:
+            raise Refused("The question to a person brought an answer that is none.", NOT_AGAIN)

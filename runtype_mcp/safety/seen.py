@@ -1,0 +1,54 @@
+"""What each caller was last shown of a token, so that nobody overwrites a change that they never saw.
+
+The API has no ETag: its last write wins, silently. So the server remembers, per caller and token, the settings
+that it showed, and refuses a change or a confirmation that was decided on settings which are no longer there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+from runtype_mcp.api.errors import Refused
+from runtype_mcp.api.models import ClientToken
+
+_MOST = 2000
+"""Tokens remembered, over all callers. The oldest is forgotten first."""
+
+
+class Seen:
+    def __init__(self) -> None:
+        self._shown: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
+
+    def show(self, caller: str, token: ClientToken) -> None:
+        """Remember that `caller` was shown `token` as it is now."""
+        key = (caller, token.id)
+        self._shown[key] = token.settings()
+        self._shown.move_to_end(key)
+        if len(self._shown) > _MOST:
+            self._shown.popitem(last=False)
+
+    def check(self, caller: str, token: ClientToken, fields: Iterable[str] | None = None) -> None:
+        """Refuse when `fields` (default: any setting) differ from what `caller` was shown.
+
+        The refusal shows the present settings, so that a repeated call is decided on them.
+        """
+        shown = self._shown.get((caller, token.id))
+        if shown is None:
+            return
+        now = token.settings()
+        changed = [name for name in (fields or now) if name in now and shown.get(name) != now[name]]
+        if not changed:
+            return
+        self.show(caller, token)
+        differences = "; ".join(
+            "its value was regenerated"
+            if name == "token_hint"
+            else f"{name} was {shown.get(name)!r} and is now {now[name]!r}"
+            for name in changed[:5]
+        )
+        raise Refused(
+            f"Somebody else changed {token.id} since you were shown it: {differences}.",
+            "Check that the change is still right, then call again.",
+        )

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from runtype_mcp import views
+from runtype_mcp.api import models
+from runtype_mcp.api.errors import OutcomeUnknown, Refused, UserInputError
+from runtype_mcp.safety import effects
+from runtype_mcp.safety.gate import Plan
+from runtype_mcp.tools import delivery
+from runtype_mcp.tools.arguments import AnId, Config, Confirmed, Delivery, Ids, Name, Origins, first_problem
+from runtype_mcp.tools.call import Call, Endpoint
+from runtype_mcp.tools.lookup import candidate, locked
+
+
+class CreateClientToken(Delivery, Confirmed):
+    name: Name = Field(description="Label")
+    allowed_origins: Origins = Field(
+        description="scheme://host[:port], https://*.host, * or native"
+    )
+    agent_ids: Ids = Field(default=[], description="Agents it runs")
+    flow_ids: Ids = Field(default=[], description="And/or flows")
+    default_flow_id: AnId | None = Field(default=None, description="One of flow_ids")
+    environment: Literal["test", "live"] = Field(default="test", description="Fixed for good")
+    product_surface_id: AnId | None = Field(default=None, description="Fixed for good")
+    target_alias: AnId | None = Field(default=None, description="Release to follow")
+    target_version_id: AnId | None = Field(default=None, description="Or its one agent's version")
+    rate_limit_per_minute: models.PerMinute = Field(default=10, description="Requests")
+    rate_limit_per_hour: models.PerHour = Field(default=100, description="Requests")
+    max_messages_per_session: models.PerSession = Field(default=100, description="Messages")
+    session_idle_timeout_minutes: models.IdleMinutes = Field(default=30, description="Minutes")
+    config: Config = Field(default={}, description="Public display settings")
+    allow_duplicate_name: bool = Field(default=False, description="Even so")
+
+    def request(self) -> models.CreateClientToken:
+        """The body. The environment is always said: the API's own default is live."""
+        fields = {
+            name: getattr(self, name) for name in self.model_fields_set & models.CreateClientToken.model_fields.keys()
+        }
+        try:
+            return models.CreateClientToken(**fields | {"environment": self.environment})
+        except ValidationError as exc:
+            raise UserInputError(first_problem(exc), "Correct the arguments.", changed="Nothing was sent.") from None
+
+
+async def plan(args: CreateClientToken, call: Call) -> Plan:
+    args.request()
+    if call.settings.environment not in (None, args.environment):
+        raise Refused(locked(call.settings, f"environment is {args.environment}"), "Do not retry; tell the user.")
+    await delivery.check(call, args)
+    twins = await _named(call, args)
+    if twins and not args.allow_duplicate_name:
+        raise UserInputError(
+            f"There is a {args.environment} client token of this name: {'; '.join(map(candidate, twins[:5]))}.",
+            "Use or update it, or set allow_duplicate_name to create another.",
+        )
+    call.known = {twin.id for twin in twins}
+    return Plan(
+        operation="create_client_token",
+        verb="Create",
+        arguments=args.given,
+        token=None,
+        name=args.name,
+        environment=args.environment,
+        effects=tuple(effects.creating(args.allowed_origins, args.environment, args.config)),
+        undo="It can be deactivated or deleted later. Safer: exact https origins.",
+        # Another token of the name changes the question, so one answer cannot create two.
+        note=f"Allowed origins: {', '.join(args.allowed_origins)}. Tokens of this name so far: {len(twins)}.",
+    )
+
+
+async def create_client_token(args: CreateClientToken, call: Call) -> views.WithValue:
+    """Create a client token and get its value to embed. A repeated name is refused; open origins need confirm."""
+    note = None
+    try:
+        made = await call.api.create_client_token(args.request())
+        token, value, warnings = made.client_token, made.value, made.warnings
+    except OutcomeUnknown as error:
+        token = await _appeared(call, args, error)
+        value, warnings, note = await call.api.get_client_token_value(token.id), [], delivery.lost(error)
+    call.show(token)
+    delivered = await delivery.deliver(call, args, value)
+    messages = [warning.message for warning in warnings] + delivered.pop("warnings", [])
+    kind, runs = ("agent", token.agent_ids) if token.agent_ids else ("flow", token.flow_ids)
+    return views.WithValue(
+        client_token=views.summary(token),
+        warnings=messages or None,
+        note=note,
+        next=(
+            'Embed: <script src="https://cdn.runtype.com/persona/latest/install.global.js" '
+            f'data-runtype-token="VALUE" data-{kind}-id="{runs[0] if runs else ""}"></script>'
+        ),
+        **delivered,
+    )
+
+
+async def _named(call: Call, args: CreateClientToken) -> list[models.ClientToken]:
+    found: list[models.ClientToken] = []
+    async for page in call.api.iterate_client_tokens():
+        found += [token for token in page if token.name == args.name and token.environment == args.environment]
+    return found
+
+
+async def _appeared(call: Call, args: CreateClientToken, error: OutcomeUnknown) -> models.ClientToken:
+    """After a lost answer: the token that appeared. A second look, because the API may still be writing."""
+    new: list[models.ClientToken] = []
+    for pause in (0.0, 1.0):
+        await asyncio.sleep(pause)
+        new = [token for token in await _named(call, args) if token.id not in call.known]
+        if len(new) == 1:
+            return new[0]
+    if not new:
+        raise type(error)(
+            f"The API's answer was lost. {error.what} No new token of this name has appeared: it was not created.",
+            "The same call may be repeated; should the token appear after all, the repeat is refused.",
+            changed="",
+        )
+    raise OutcomeUnknown(
+        f"The API's answer was lost. {error.what} Several new tokens of this name appeared: "
+        f"{'; '.join(map(candidate, new[:5]))}.",
+        "Ask the user which to keep.",
+        changed="It is unknown which of them this call created.",
+    )
+
+
+CREATE = Endpoint(
+    create_client_token,
+    CreateClientToken,
+    views.WithValue,
+    title="Create client token",
+    planned=plan,
+    writes=True,
+    idempotent=False,
+)

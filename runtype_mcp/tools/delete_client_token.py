@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pydantic import Field
+
+from runtype_mcp import views
+from runtype_mcp.api.errors import NotFound, OutcomeUnknown, PermanentError
+from runtype_mcp.safety import effects
+from runtype_mcp.safety.gate import Plan
+from runtype_mcp.tools import delivery
+from runtype_mcp.tools.arguments import Named, Ref
+from runtype_mcp.tools.call import Call, Endpoint
+from runtype_mcp.tools.lookup import find
+
+
+class DeleteClientToken(Named):
+    client_token: Ref = Field(description="Id or exact name")
+
+
+async def plan(args: DeleteClientToken, call: Call) -> Plan:
+    token = await find(call, args.client_token)
+    return Plan(
+        operation="delete_client_token",
+        verb="Delete",
+        arguments={"client_token": token.id},
+        token=token,
+        name=token.display_name,
+        environment=token.environment,
+        effects=tuple(effects.deleting()),
+        undo="This cannot be undone. Reversible instead: update_client_token with is_active false.",
+    )
+
+
+async def delete_client_token(args: DeleteClientToken, call: Call) -> views.Written:
+    """Delete for good; its pages break. Reversible: update is_active false."""
+    assert call.decided is not None
+    assert call.decided.token is not None
+    token = call.decided.token
+    note = None
+    try:
+        answer = await call.api.delete_client_token(token.id)
+        if not answer.success:
+            raise PermanentError(
+                "The API answered that it did not delete the token.", "Read the token again.", changed=""
+            )
+    except OutcomeUnknown as error:
+        try:
+            await call.api.get_client_token(token.id)
+        except NotFound:
+            note = delivery.lost(error)
+        else:
+            raise PermanentError(
+                f"The API's answer was lost. {error.what} The token is still there: it was not deleted.",
+                "The same call may be repeated.",
+            ) from error
+    return views.Written(client_token=views.summary(token), note=note or "Deleted.")
+
+
+DELETE = Endpoint(
+    delete_client_token,
+    DeleteClientToken,
+    views.Written,
+    title="Delete client token",
+    planned=plan,
+    writes=True,
+    destructive=True,
+)

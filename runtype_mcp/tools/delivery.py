@@ -1,0 +1,46 @@
+"""Bringing a token's value to where it is wanted: into the result, or into a file that the model never reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio.to_thread
+
+from runtype_mcp import views
+from runtype_mcp.api.errors import ClientTokenError, UserInputError
+from runtype_mcp.safety import env_file
+from runtype_mcp.tools.arguments import Delivery
+from runtype_mcp.tools.call import Call
+
+
+async def check(call: Call, args: Delivery) -> None:
+    """Refuse what cannot be delivered before a value is made: a regenerated value that is lost is an outage."""
+    if args.deliver == "env_file":
+        try:
+            await anyio.to_thread.run_sync(env_file.check, call.settings.files_root, *args.file_and_variable)
+        except env_file.EnvFileError as exc:
+            raise UserInputError(str(exc), changed="") from exc
+
+
+async def deliver(call: Call, args: Delivery, value: str) -> dict[str, Any]:
+    """Hand the value over, and say where it is: fields of a `views.WrittenValue`.
+
+    A file that fails after all is a warning, not an error: the value exists, and can be fetched again.
+    """
+    if args.deliver == "show":
+        return {"value": value}
+    try:
+        written = await anyio.to_thread.run_sync(
+            env_file.write, call.settings.files_root, *args.file_and_variable, value
+        )
+    except env_file.EnvFileError as exc:
+        return {"warnings": [f"The value was not delivered. {exc} Call get_client_token_value to deliver it."]}
+    return {
+        "delivered": views.Delivered(
+            path=str(written.path), variable=written.variable, ends_with=value[-4:], warning=written.warning
+        )
+    }
+
+
+def lost(error: ClientTokenError) -> str:
+    return f"The API's answer was lost ({error.what}), so the token was read again: it was done."

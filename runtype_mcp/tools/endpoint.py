@@ -1,0 +1,180 @@
+"""The way of a call: check the arguments, pass the gate, record, act, shape the answer. One way, for every tool."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Awaitable
+from typing import Any, Literal
+
+import anyio
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
+from mcp.shared.exceptions import MCPError
+from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+from pydantic import ConfigDict, Field, create_model
+
+from runtype_mcp import views
+from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, PermanentError, Refused
+from runtype_mcp.safety import gate
+from runtype_mcp.settings import Settings
+from runtype_mcp.tools.arguments import Arguments, Delivery, validate
+from runtype_mcp.tools.call import App, Call, Endpoint
+from runtype_mcp.tools.schema import flat
+
+logger = logging.getLogger("runtype_mcp")
+
+Answer = views.View | ClientTokenError
+
+
+class EndpointTool(Tool):
+    """An `Endpoint` as the SDK's tool, with the SDK's `run` replaced: strict arguments, the gate, our own errors."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    app: App = Field(exclude=True)
+    endpoint: Endpoint = Field(exclude=True)
+    arguments: type[Arguments] = Field(exclude=True)
+
+    async def run(
+        self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
+    ) -> CallToolResult | InputRequiredResult:
+        """Answer one call. A failure is an answer too; only a protocol error is raised."""
+        if (reason := forbidden(self.endpoint, self.app.settings)) is not None:
+            return self._result(Refused(reason, "Do not retry; only the operator can change this."))
+        try:
+            args = validate(self.arguments, arguments)
+        except ClientTokenError as error:
+            return self._result(error)
+        call = Call(self.app, self.endpoint, args, context)
+        answer = await _caught(call, _gated(call))
+        if isinstance(answer, InputRequiredResult):
+            return answer
+        # Nothing is interrupted from here on: a client that leaves or cancels in the middle of a write must not
+        # cost the record of it, or a new value that exists already and was to be delivered.
+        with anyio.CancelScope(shield=self.endpoint.writes):
+            if answer is None:
+                answer = await _caught(call, _act(call))
+            assert not isinstance(answer, InputRequiredResult)
+            warning = await _record_end(call, answer)
+        return self._result(answer, warning)
+
+    def _result(self, answer: Answer, warning: str | None = None) -> CallToolResult:
+        """The one exit: everything passes the redactor, but the one field that exists to carry a value."""
+        redact = self.app.redactor
+        if isinstance(answer, ClientTokenError):
+            text = f"Error ({answer.kind}): {answer}" + (f" {warning}" if warning else "")
+            return CallToolResult(content=[TextContent(type="text", text=redact.text(text))], is_error=True)
+        data = {key: item if key == "value" else redact.any(item) for key, item in answer.data().items()}
+        if warning:
+            data["warnings"] = [*data.get("warnings", []), redact.text(warning)]
+        return CallToolResult(content=[TextContent(type="text", text=views.as_text(data))], structured_content=data)
+
+
+async def _caught(call: Call, work: Awaitable[Any]) -> Any:
+    """What `work` gives, or the failure that it raised."""
+    try:
+        return await work
+    except MCPError:
+        raise
+    except ClientTokenError as error:
+        return error
+    except Exception as exc:  # the one boundary: a crash is answered, and its text stays in the log
+        logger.exception("%s crashed", call.endpoint.name)
+        doubt = "It is unknown whether anything was changed." if call.started else "Nothing was changed."
+        what = f"The server failed where it should not ({type(exc).__name__})."
+        return PermanentError(what, "Tell the operator; the log has the details.", changed=doubt)
+
+
+async def _gated(call: Call) -> InputRequiredResult | views.View | None:
+    """Take a gated call through the gate. None: go ahead."""
+    if call.endpoint.planned is None:
+        return None
+    passed = await gate.pass_gate(call, call.context)
+    if isinstance(passed, InputRequiredResult):
+        return passed
+    plan, verdict = passed
+    if isinstance(verdict, gate.Preview):
+        call.approval = "none"
+        return views.preview(
+            call.endpoint.result, plan, gate.policy_sentence(call.settings.approval_for(plan.environment))
+        )
+    call.approval = verdict.how
+    if verdict.how == "person" and plan.token is not None:
+        # A person may take minutes, and they said yes to what they were shown, not to what is there now.
+        fresh = await call.api.get_client_token(plan.token.id)
+        if fresh.settings() != plan.token.settings():
+            raise Refused(
+                f"{plan.token.id} was changed by somebody else while the person was asked.",
+                "Call again without confirm to see it as it is now.",
+            )
+        plan = dataclasses.replace(plan, token=fresh)
+    call.decided = plan
+    return None
+
+
+async def _act(call: Call) -> views.View:
+    if call.endpoint.writes:
+        await call.record("started")  # first, so that nothing is ever written unrecorded
+        call.started = True
+    return await call.endpoint.act(call.args, call)
+
+
+async def _record_end(call: Call, answer: Answer) -> str | None:
+    """Record how a writing or gated call ended. A line that fails after a write cannot undo it: it is told."""
+    if not call.endpoint.writes and not (call.decided and call.decided.effects):
+        return None
+    outcome = getattr(answer, "status", "done")
+    if isinstance(answer, ClientTokenError):
+        verb = {Refused: "refused", OutcomeUnknown: "unknown"}.get(type(answer), "failed")
+        outcome = f"{verb}: {answer.what}"
+    try:
+        await call.record("ended", outcome)
+    except PermanentError as error:
+        logger.exception("This call stands unrecorded: %s", call.id)
+        return f"{error.what} This call's end is not recorded."
+    return None
+
+
+def forbidden(endpoint: Endpoint, settings: Settings) -> str | None:
+    """Why the operator's policy forbids a tool altogether; None where it does not."""
+    if settings.read_only and endpoint.writes:
+        return f"This server is read-only (RUNTYPE_MCP_READ_ONLY), and {endpoint.name} writes."
+    if not settings.allows_tool(endpoint.name):
+        return f"The operator's list of tools (RUNTYPE_MCP_TOOLS) leaves {endpoint.name} out."
+    return None
+
+
+def build_tool(endpoint: Endpoint, app: App) -> EndpointTool:
+    """The SDK's tool for an endpoint, with schemas as the settings want them."""
+    arguments = endpoint.arguments
+    if app.settings.secrets == "file" and issubclass(arguments, Delivery):
+        arguments = _without_show(arguments)
+    return EndpointTool(
+        app=app,
+        endpoint=endpoint,
+        arguments=arguments,
+        fn=endpoint.act,
+        name=endpoint.name,
+        title=endpoint.title,
+        description=endpoint.description,
+        parameters=flat(arguments),
+        # The SDK validates neither arguments nor results with these: `run` does the first, and views are typed.
+        fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=flat(endpoint.result, "serialization")),
+        is_async=True,
+        annotations=ToolAnnotations(
+            read_only_hint=not endpoint.writes,
+            # Of a read these two say nothing; and every tool is open-world, which is the default.
+            destructive_hint=endpoint.destructive if endpoint.writes else None,
+            idempotent_hint=endpoint.idempotent if endpoint.writes else None,
+        ),
+    )
+
+
+def _without_show(model: type[Arguments]) -> type[Arguments]:
+    """The same arguments where values may go into files alone (RUNTYPE_MCP_SECRETS=file)."""
+    field = model.model_fields["deliver"]
+    ways = tuple(way for way in getattr(field.annotation, "__args__", ()) if way != "show")
+    narrowed = Field(default=ways[0], description=field.description)
+    return create_model(model.__name__, __base__=model, deliver=(Literal[ways], narrowed))  # type: ignore[arg-type]  # made at run time

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pydantic import Field
+
+from runtype_mcp import views
+from runtype_mcp.api import models
+from runtype_mcp.api.errors import OutcomeUnknown, PermanentError, ValueNotStored
+from runtype_mcp.safety import effects
+from runtype_mcp.safety.gate import Plan
+from runtype_mcp.tools import delivery
+from runtype_mcp.tools.arguments import Delivery, Named, Ref
+from runtype_mcp.tools.call import Call, Endpoint
+from runtype_mcp.tools.lookup import find
+
+
+class RegenerateClientToken(Delivery, Named):
+    client_token: Ref = Field(description="Id or exact name")
+
+
+async def plan(args: RegenerateClientToken, call: Call) -> Plan:
+    token = await find(call, args.client_token)
+    await delivery.check(call, args)
+    return Plan(
+        operation="regenerate_client_token",
+        verb="Replace the value of",
+        arguments=args.given | {"client_token": token.id},
+        token=token,
+        name=token.display_name,
+        environment=token.environment,
+        effects=tuple(effects.regenerating()),
+        undo="The old value cannot be brought back. Without an outage: create a second token, swap, delete this one.",
+        # The hint changes with the value, so one answer cannot regenerate twice.
+        note=f"The present value ends with {token.token_hint[-4:]}." if token.token_hint else "",
+    )
+
+
+async def regenerate_client_token(args: RegenerateClientToken, call: Call) -> views.WithValue:
+    """Replace a leaked value. The old one dies at once; settings stay. Not idempotent."""
+    assert call.decided is not None
+    assert call.decided.token is not None
+    before = call.decided.token
+    note = None
+    try:
+        made = await call.api.regenerate_client_token(before.id)
+        value, hint = made.value, made.client_token.token_hint
+    except OutcomeUnknown as error:
+        (value, hint), note = await _value_now(call, before, error), delivery.lost(error)
+    # The token that comes with the new value is a reduced one; its settings stayed, but for the hint.
+    call.show(before.model_copy(update={"token_hint": hint}))
+    places = ", ".join(before.allowed_origins)
+    return views.WithValue(
+        client_token=views.summary(before),
+        note=note,
+        next=f"Put the new value into every page on: {places}.",
+        **await delivery.deliver(call, args, value),
+    )
+
+
+async def _value_now(call: Call, before: models.ClientToken, error: OutcomeUnknown) -> tuple[str, str | None]:
+    """After a lost answer: the value and its hint, if they are new ones."""
+    after = await call.api.get_client_token(before.id)
+    if after.updated_at == before.updated_at and after.token_hint == before.token_hint:
+        raise PermanentError(
+            f"The API's answer was lost. {error.what} The token is as before: no new value was made.",
+            "The same call may be repeated.",
+        )
+    try:
+        return await call.api.get_client_token_value(before.id), after.token_hint
+    except ValueNotStored:
+        raise OutcomeUnknown(
+            f"The API's answer was lost. {error.what} The token has changed, but its value cannot be read.",
+            "Regenerate again once the user agrees.",
+            changed="The old value has probably stopped working.",
+        ) from error
+
+
+REGENERATE = Endpoint(
+    regenerate_client_token,
+    RegenerateClientToken,
+    views.WithValue,
+    title="Regenerate client token",
+    planned=plan,
+    writes=True,
+    destructive=True,
+    idempotent=False,
+)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from runtype_mcp import views
+from runtype_mcp.api import models
+from runtype_mcp.api.errors import OutcomeUnknown, PermanentError, UserInputError
+from runtype_mcp.safety import effects
+from runtype_mcp.safety.gate import Plan
+from runtype_mcp.tools import delivery
+from runtype_mcp.tools.arguments import AnId, Config, Flows, Ids, Name, Named, Origins, Ref, first_problem
+from runtype_mcp.tools.call import Call, Endpoint
+from runtype_mcp.tools.lookup import find
+
+Clearable = Literal["default_flow_id", "target_alias", "target_version_id"]
+
+
+class UpdateClientToken(Named):
+    client_token: Ref = Field(description="Id or exact name")
+    name: Name | None = Field(default=None, description="New label")
+    allowed_origins: Origins | None = Field(default=None, description="Whole list")
+    agent_ids: Ids | None = Field(default=None, description="Whole list")
+    flow_ids: Flows | None = Field(default=None, description="Whole list")
+    default_flow_id: AnId | None = Field(default=None, description="One of its flows")
+    is_active: bool | None = Field(default=None, description="false stops it")
+    target_alias: AnId | None = Field(default=None, description="Release to follow")
+    target_version_id: AnId | None = Field(default=None, description="Or its one agent's version")
+    rate_limit_per_minute: models.PerMinute | None = Field(default=None, description="Requests")
+    rate_limit_per_hour: models.PerHour | None = Field(default=None, description="Requests")
+    max_messages_per_session: models.PerSession | None = Field(default=None, description="Messages")
+    session_idle_timeout_minutes: models.IdleMinutes | None = Field(default=None, description="Minutes")
+    config: Config | None = Field(default=None, description="Whole object")
+    clear: list[Clearable] | None = Field(default=None, description="Empty these")
+
+    def change(self, token: models.ClientToken) -> dict[str, Any]:
+        """The fields that change, by their names in Python, checked against the token as it is."""
+        names = self.model_fields_set & models.UpdateClientToken.model_fields.keys()
+        change = {name: getattr(self, name) for name in sorted(names)}
+        clear = set(self.clear or ())
+        if both := sorted(clear & change.keys()):
+            raise ValueError(f"{both[0]} is both set and cleared")
+        change |= dict.fromkeys(sorted(clear), None)
+        # A token follows one target, so setting one lets go of the other.
+        for target, other in (("target_alias", "target_version_id"), ("target_version_id", "target_alias")):
+            if change.get(target) is not None and getattr(token, other) is not None and other not in change:
+                change[other] = None
+        merged = token.model_dump() | change
+        models.check_targets(merged["target_alias"], merged["target_version_id"], merged["agent_ids"])
+        if change.keys() & {"default_flow_id", "flow_ids"}:
+            models.check_default_flow(merged["default_flow_id"], merged["flow_ids"])
+        if not merged["agent_ids"] and not merged["flow_ids"] and change.keys() & {"agent_ids", "flow_ids"}:
+            raise ValueError("at least one agent or flow must stay")
+        return change
+
+
+async def plan(args: UpdateClientToken, call: Call) -> Plan:
+    if not args.given.keys() - {"client_token"}:
+        raise UserInputError("No field to update is given.", "Give at least one.", changed="Nothing was sent.")
+    token = await find(call, args.client_token)
+    try:
+        change = args.change(token)
+        models.UpdateClientToken(**change)
+    except ValidationError as exc:
+        raise UserInputError(first_problem(exc), "Correct the arguments.", changed="Nothing was sent.") from None
+    except ValueError as exc:
+        raise UserInputError(f"{exc}.", "Correct the arguments.", changed="Nothing was sent.") from None
+    call.change = change
+    return Plan(
+        operation="update_client_token",
+        verb="Update",
+        arguments=args.given | {"client_token": token.id},
+        token=token,
+        name=token.display_name,
+        environment=token.environment,
+        effects=tuple(effects.updating(token, change)),
+        undo="The settings before can be put back with another update.",
+    )
+
+
+async def update_client_token(args: UpdateClientToken, call: Call) -> views.Updated:
+    """Change the given settings at once, also on live pages. What breaks or exposes something needs confirm."""
+    assert call.decided is not None
+    assert call.decided.token is not None
+    before, change = call.decided.token, call.change
+    note = None
+    try:
+        updated = await call.api.update_client_token(before.id, models.UpdateClientToken(**change))
+        after, warnings = updated.client_token, [warning.message for warning in updated.warnings]
+    except OutcomeUnknown as error:
+        after, warnings, note = await _read_again(call, before, change, error), [], delivery.lost(error)
+    call.show(after)
+    was, now = before.settings(), after.settings()
+    changes = [views.Change(field=name, before=was[name], after=now[name]) for name in now if was[name] != now[name]]
+    if strangers := [item.field for item in changes if item.field not in change]:
+        warnings.append(f"Somebody else changed at the same time: {', '.join(strangers)}.")
+    return views.Updated(client_token=views.summary(after), changes=changes, warnings=warnings or None, note=note)
+
+
+async def _read_again(
+    call: Call, before: models.ClientToken, change: dict[str, Any], error: OutcomeUnknown
+) -> models.ClientToken:
+    after = await call.api.get_client_token(before.id)
+    was, now = before.settings(), after.settings()
+    if all(now[name] == value for name, value in change.items()):
+        return after
+    if all(now[name] == was[name] for name in change):
+        raise PermanentError(
+            f"The API's answer was lost. {error.what} The token was read again and is as before: it was not updated.",
+            "The same call may be repeated.",
+        )
+    raise OutcomeUnknown(
+        f"The API's answer was lost. {error.what} The token now has neither the old nor the new settings.",
+        "Call get_client_token and decide again.",
+        changed="It is unknown what was changed.",
+    )
+
+
+UPDATE = Endpoint(
+    update_client_token,
+    UpdateClientToken,
+    views.Updated,
+    title="Update client token",
+    planned=plan,
+    writes=True,
+    destructive=True,
+)

@@ -1,0 +1,264 @@
+"""What comes back, shaped for a model: small, flat, without secrets, with the next step where there is one.
+
+A view's data is the structured result; `as_text` writes the same facts as compact lines, because hosts differ in
+which of the two they show the model. Fields that are null or empty are left out of both.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from runtype_mcp.api import models
+from runtype_mcp.safety.gate import Plan
+from runtype_mcp.safety.untrusted import clean, fence, new_nonce
+
+NAME_LENGTH = 255
+VISITOR_NAME_LENGTH = 80
+VISITOR_MESSAGE_LENGTH = 200
+
+
+class View(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+    def data(self) -> dict[str, Any]:
+        """The structured result, in the API's names."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def text(self) -> str:
+        return as_text(self.data())
+
+
+class Summary(View):
+    """The facts that tell tokens apart."""
+
+    id: str
+    name: str | None = None
+    environment: str
+    is_active: bool
+    allowed_origins: list[str]
+    last_used_at: str  # "never" where it never was
+    conversation_count: int | None = None
+
+
+class Token(Summary):
+    """Every fact about a token but its value."""
+
+    agent_ids: list[str] | None = None
+    flow_ids: list[str] | None = None
+    default_flow_id: str | None = None
+    target_alias: str | None = None
+    target_version_id: str | None = None
+    product_surface_id: str | None = None
+    rate_limit_per_minute: int | None = None
+    rate_limit_per_hour: int | None = None
+    max_messages_per_session: int | None = None
+    session_idle_timeout_minutes: int | None = None
+    config: dict[str, Any] | None = None
+    value_ends_with: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+
+
+class TokenList(View):
+    client_tokens: list[Token]
+    count: int
+    total: int | None = None  # known only when every page was read
+    has_more: bool
+    next_offset: int | None = None
+    note: str | None = None
+
+
+class Got(View):
+    client_token: Token
+    next: str | None = None
+
+
+class Delivered(View):
+    """Where a value went instead of into this result."""
+
+    path: str
+    variable: str
+    ends_with: str
+    warning: str | None = None
+
+
+class Change(View):
+    field: str
+    before: Any = None
+    after: Any = None
+
+
+class Written(View):
+    """The result of a call that can change something: done, or only previewed."""
+
+    status: Literal["done", "preview"] = "done"
+    client_token: Summary | None = None
+    effects: list[str] | None = None
+    undo: str | None = None
+    to_proceed: str | None = None
+    warnings: list[str] | None = None
+    note: str | None = None
+    next: str | None = None
+
+
+class Updated(Written):
+    changes: list[Change] | None = None
+
+
+class WithValue(Written):
+    """The same, for the calls that make or read a value. `value` is the one field that may carry it."""
+
+    value: str | None = Field(default=None, repr=False)
+    delivered: Delivered | None = None
+
+
+class Value(WithValue):
+    matches: bool | None = None  # of verify
+
+
+class Conversation(View):
+    """An outline, without a visitor's words: those stand in the list's `visitor_text` alone."""
+
+    id: str
+    message_count: int | None = None
+    flow_id: str | None = None
+    created_at: str
+    updated_at: str
+
+
+class ConversationList(View):
+    conversations: list[Conversation]
+    visitor_text: str | None = None
+    count: int
+    has_more: bool
+    next_offset: int | None = None
+
+
+class Finding(View):
+    severity: Literal["high", "medium", "low"]
+    rule: str
+    id: str
+    name: str | None = None
+    reason: str
+    fix: str
+
+
+class Audit(View):
+    findings: list[Finding]
+    counts: dict[str, int]
+    checked: int
+    has_more: bool
+    next_offset: int | None = None
+
+
+def summary(token: models.ClientToken) -> Summary:
+    return Summary(**_identity(token))
+
+
+def listed(token: models.ClientToken) -> Token:
+    """A summary as an item of a list."""
+    return Token(**_identity(token))
+
+
+def _identity(token: models.ClientToken) -> dict[str, Any]:
+    return {
+        "id": token.id,
+        "name": clean(token.name, NAME_LENGTH),
+        "environment": token.environment,
+        "is_active": token.is_active,
+        "allowed_origins": token.allowed_origins,
+        "last_used_at": (token.last_used_at or "never")[:10],
+        "conversation_count": token.conversation_count,
+    }
+
+
+def full(token: models.ClientToken) -> Token:
+    """Every fact about a token but its value."""
+    given = token.model_dump(exclude={"name", "token_hint", "pin_to_version", "agent_ids", "flow_ids", "config"})
+    return Token(
+        **given | {"last_used_at": token.last_used_at or "never"},
+        name=clean(token.name, NAME_LENGTH),
+        agent_ids=token.agent_ids or None,
+        flow_ids=token.flow_ids or None,
+        config=token.config or None,
+        # The last four characters only: a version of the API that put more there would leak it.
+        value_ends_with=token.token_hint[-4:] if token.token_hint else None,
+    )
+
+
+def preview(result: type[View], plan: Plan, policy: str) -> View:
+    """What a gated call would do."""
+    return result.model_validate(
+        {
+            "status": "preview",
+            "client_token": summary(plan.token) if plan.token else None,
+            "effects": [effect.sentence for effect in plan.effects],
+            "undo": plan.undo,
+            "to_proceed": plan.to_proceed(),
+            "note": f"Nothing was changed. {policy}",
+        }
+    )
+
+
+def conversations(found: list[models.Conversation], has_more: bool, next_offset: int | None) -> ConversationList:
+    """Conversations, with everything that a visitor wrote in one fenced block: data that no instruction can leave."""
+    rows: list[Conversation] = []
+    words: list[str] = []
+    for item in found:
+        flow, count = item.flow_id, item.message_count
+        rows.append(
+            Conversation(
+                id=clean(item.id, 128),
+                message_count=count if isinstance(count, int) else None,
+                flow_id=flow if isinstance(flow, str) and re.fullmatch(r"[\w-]{1,128}", flow) else None,
+                created_at=item.created_at[:20],
+                updated_at=item.updated_at[:20],
+            )
+        )
+        # An Origin header is whatever a program sends, so it is a visitor's word too.
+        said = [
+            ("name", item.name, VISITOR_NAME_LENGTH),
+            ("first message", item.first_message, VISITOR_MESSAGE_LENGTH),
+            ("origin", item.origin if isinstance(item.origin, str) else None, VISITOR_NAME_LENGTH),
+        ]
+        parts = [f"{label}: {cleaned}" for label, raw, most in said if (cleaned := clean(raw, most))]
+        if parts:
+            words.append(f"{clean(item.id, 128)} {'; '.join(parts)}")
+    return ConversationList(
+        conversations=rows,
+        visitor_text=fence(words, new_nonce()) if words else None,
+        count=len(rows),
+        has_more=has_more,
+        next_offset=next_offset,
+    )
+
+
+def as_text(data: dict[str, Any]) -> str:
+    """The same facts as `data`, a line each."""
+    lines: list[str] = []
+    for key, value in data.items():
+        if isinstance(value, list) and value and (isinstance(value[0], dict) or any(len(str(v)) > 60 for v in value)):
+            lines.append(f"{key}:")
+            lines += [f"- {_inline(item)}" for item in value]
+        else:
+            lines.append(f"{key}: {_inline(value)}")
+    return "\n".join(lines)
+
+
+def _inline(value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case list() if all(isinstance(item, str) for item in value):
+            return ", ".join(value) or "none"
+        case dict() if value and not any(isinstance(v, dict) for v in value.values()):
+            return "; ".join(f"{k}: {_inline(v)}" for k, v in value.items())
+        case dict() if "id" in value:
+            return "; ".join(f"{k}: {_inline(v)}" for k, v in value.items())
+        case _:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,248 @@
+"""The suites. Each runs a tool that nobody here wrote, and returns what came of every check in it."""
+
+import contextlib
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.outside import subject
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+MODULES = HERE / "node_modules"
+SCOPE = MODULES / "@modelcontextprotocol"
+
+Outcomes = dict[str, str]
+"""Check -> `passed`, `warned`, `skipped` or `failed`; after a colon, why."""
+
+
+# A developer's own settings of the server would change what is tested.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("RUNTYPE_")}
+
+
+class OutsideError(Exception):
+    """A tool could not be run at all, so it says nothing about the server."""
+
+
+def install() -> None:
+    """Install the tools that the lock file names, unless they are there."""
+    lock, installed = HERE / "package-lock.json", MODULES / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        subprocess.run(["npm", "ci"], cwd=HERE, check=True)
+
+
+def _run(command: Sequence[str | Path], seconds: float = 120, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run `command` from the project's root. It has no terminal and no input."""
+    arguments = [str(part) for part in command]
+    options = {
+        "cwd": ROOT,
+        "env": ENVIRONMENT,
+        "stdin": subprocess.DEVNULL,
+        "capture_output": True,
+        "text": True,
+        **more,
+    }
+    try:
+        return subprocess.run(arguments, timeout=seconds, check=False, **options)
+    except subprocess.TimeoutExpired:
+        raise OutsideError(f"no end after {seconds:.0f} s: {' '.join(arguments)}") from None
+    except FileNotFoundError:
+        raise OutsideError(f"{arguments[0]} is not installed") from None
+
+
+def _node(script: Path, *arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    # Node comes with the tools where npm has it for this platform: the Inspector needs 22.19.
+    bundled = next(MODULES.glob("node-linux-*/bin/node"), None)
+    return _run([bundled or "node", script, *arguments], **more)
+
+
+@contextlib.contextmanager
+def _listening(command: Sequence[str]) -> Iterator[str]:
+    """Start an HTTP server that prints its URL on stderr, and stop it at the end."""
+    with tempfile.TemporaryDirectory() as scratch:
+        log = Path(scratch, "stderr")
+        with log.open("w") as stderr:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr
+            )
+        try:
+            yield _url(process, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _url(process: subprocess.Popen[bytes], log: Path) -> str:
+    for _ in range(600):
+        printed = log.read_text()
+        if found := re.search(r"http://\S+/mcp", printed):
+            return found[0]
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise OutsideError(f"the server printed no URL:\n{printed}")
+
+
+def conformance(revision: str) -> Outcomes:
+    """Every scenario that the official suite has for a revision of the protocol, scored or not."""
+    tool = SCOPE / "conformance/dist/index.js"
+    command = [sys.executable, "-m", "tests.outside.conformance_server"]
+    with _listening(command) as url, tempfile.TemporaryDirectory() as results:
+        run = _node(tool, "server", "--url", url, "--requirements", revision, "--output-dir", results)
+        outcomes = {}
+        for checks in Path(results).glob("server-*/checks.json"):
+            scenario = re.sub(r"^server-|-\d{4}-\d\d-\d\dT.*$", "", checks.parent.name)
+            outcomes[scenario] = _scenario(json.loads(checks.read_text()))
+    outcomes["the suite's own verdict"] = "passed" if run.returncode == 0 else f"failed: exit {run.returncode}"
+    return outcomes
+
+
+def _scenario(checks: list[dict[str, str]]) -> str:
+    # The suite calls a scenario passed when nothing failed, so one that tested nothing passes there; and one that
+    # exchanged no valid answer still has its messages "valid". Here a pass needs a check of its own that succeeded.
+    for status, word in (("FAILURE", "failed"), ("WARNING", "warned")):
+        if bad := [check for check in checks if check["status"] == status]:
+            return f"{word}: " + "; ".join(f"{check['id']} {check.get('errorMessage', '')}" for check in bad)
+    own = [check for check in checks if check["status"] == "SUCCESS" and check["id"] != "wire-schema-valid"]
+    return "passed" if own else "skipped"
+
+
+def typescript(script: str, *target: str) -> Outcomes:
+    """A client drives the tools end to end, and answers the questions that a person would."""
+    run = _node(HERE / script, *target)
+    try:
+        outcomes: Outcomes = json.loads(run.stdout)
+    except ValueError:
+        raise OutsideError(f"{script} did not finish:\n{run.stderr}") from None
+    return outcomes
+
+
+def typescript_http(script: str) -> Outcomes:
+    with _listening(subject.HTTP) as url:
+        return typescript(script, url)
+
+
+def _inspect(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    launcher = SCOPE / "inspector/clients/launcher/build/index.js"
+    return _node(launcher, "--cli", *arguments, "--format", "json", "--quiet", **more)
+
+
+def inspector(*target: str) -> Outcomes:
+    """The Inspector's command line: its schema lint, a call, and a call that fails."""
+    lint = _inspect(*target, "--method", "tools/list", "--strict")
+    call = [*target, "--method", "tools/call", "--tool-name"]
+    good = _inspect(*call, "list_client_tokens")
+    bad = _inspect(*call, "get_client_token", "--tool-arg", "client_token=no such token")
+    return {
+        # Findings below an error leave exit code 0, and are printed.
+        "the schema lint finds nothing": _verdict(lint.returncode == 0 and not lint.stderr, lint),
+        "a call is answered": _verdict(good.returncode == 0, good),
+        "a tool's error is exit code 5": _verdict(bad.returncode == 5, bad),
+    }
+
+
+def inspector_http() -> Outcomes:
+    with _listening(subject.HTTP) as url:
+        return inspector(url, "--transport", "http", "--protocol-era", "modern")
+
+
+def _verdict(passed: bool, run: subprocess.CompletedProcess[str]) -> str:
+    return "passed" if passed else f"failed: exit {run.returncode}\n{run.stderr or run.stdout}"
+
+
+def bundle() -> Outcomes:
+    """The desktop bundle: valid, packed, lean, and started from its unpacked files as a host starts it."""
+    mcpb = MODULES / "@anthropic-ai/mcpb/dist/cli/cli.js"
+    manifest = json.loads((ROOT / "manifest.json").read_text())
+    with tempfile.TemporaryDirectory() as scratch:
+        packed, unpacked = Path(scratch, "runtype.mcpb"), Path(scratch, "unpacked")
+        valid = _node(mcpb, "validate", ROOT / "manifest.json")
+        pack = _node(mcpb, "pack", ROOT, packed)
+        if not packed.exists():
+            raise OutsideError(f"no bundle was packed:\n{pack.stdout}{pack.stderr}")
+        unpack = _node(mcpb, "unpack", packed, unpacked)
+        with zipfile.ZipFile(packed) as archive:
+            strangers = sorted({name.split("/")[0] for name in archive.namelist()} - BUNDLED)
+            strangers += [name for name in archive.namelist() if name.endswith(".pyc")]
+        # A host prepares the environment when the bundle is installed, and starts the command later.
+        prepare = _run([_uv(), "sync", "--directory", unpacked], cwd=scratch, env=_clean())
+        config = Path(scratch, "config.json")
+        config.write_text(json.dumps({"mcpServers": {"bundle": _filled(manifest, unpacked)}}))
+        server = ("--config", config, "--server", "bundle")
+        started = _inspect(*server, "--method", "tools/list", cwd=scratch, env=_clean())
+    listed = sorted(tool["name"] for tool in json.loads(started.stdout or "{}").get("result", {}).get("tools", []))
+    declared = sorted(tool["name"] for tool in manifest["tools"])
+    return {
+        "the manifest is valid": _verdict(valid.returncode == 0, valid),
+        "the bundle is packed and unpacked": _verdict(pack.returncode == unpack.returncode == 0, unpack),
+        "the bundle holds only what runs": "passed" if not strangers else f"failed: {strangers}",
+        "its environment is prepared": _verdict(prepare.returncode == 0, prepare),
+        "it starts in sandbox mode and lists its tools": _verdict(started.returncode == 0 and bool(listed), started),
+        "the manifest names the same tools": "passed" if listed == declared else f"failed: {listed}",
+    }
+
+
+BUNDLED = {"LICENSE", "README.md", "icon.png", "manifest.json", "pyproject.toml", "runtype_mcp"}
+
+
+def _uv() -> str:
+    beside_python = Path(sys.executable).with_name("uv")
+    uv = str(beside_python) if beside_python.exists() else shutil.which("uv")
+    if uv is None:
+        raise OutsideError("uv is not here: pip install uv")
+    return uv
+
+
+def _clean() -> dict[str, str]:
+    """The environment without what would lend the bundle this checkout's code or packages."""
+    lent = ("PYTHONPATH", "VIRTUAL_ENV")
+    path = os.pathsep.join([str(Path(_uv()).parent), os.environ["PATH"]])
+    return {name: value for name, value in ENVIRONMENT.items() if name not in lent} | {"PATH": path}
+
+
+def _filled(manifest: dict[str, Any], unpacked: Path) -> dict[str, Any]:
+    """The manifest's command as a host fills it in for a person who only ticks sandbox mode.
+
+    Fields that are left empty become empty strings, booleans become words.
+    """
+    values = {"__dirname": str(unpacked)}
+    for field, declared in manifest["user_config"].items():
+        values[f"user_config.{field}"] = str(declared.get("default", "")).lower()
+    values["user_config.sandbox"] = "true"
+
+    def fill(text: str) -> str:
+        return re.sub(r"\$\{([\w.]+)\}", lambda field: values[field[1]], text)
+
+    config = manifest["server"]["mcp_config"]
+    return {
+        "command": config["command"],
+        "args": [fill(argument) for argument in config["args"]],
+        "env": {name: fill(value) for name, value in config["env"].items()},
+    }
+
+
+SUITES: dict[str, Callable[[], Outcomes]] = {
+    "conformance-2025-11-25": functools.partial(conformance, "2025-11-25"),
+    "conformance-2026-07-28": functools.partial(conformance, "2026-07-28"),
+    "typescript-legacy-stdio": functools.partial(typescript, "typescript_legacy.mjs", *subject.STDIO),
+    "typescript-legacy-http": functools.partial(typescript_http, "typescript_legacy.mjs"),
+    "typescript-modern-stdio": functools.partial(typescript, "typescript_modern.mjs", *subject.STDIO),
+    "typescript-modern-http": functools.partial(typescript_http, "typescript_modern.mjs"),
+    "inspector-stdio": functools.partial(inspector, *subject.STDIO),
+    "inspector-http": inspector_http,
+    "bundle": bundle,
+}

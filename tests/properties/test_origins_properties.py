@@ -1,0 +1,141 @@
+import unicodedata
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from runtype_mcp.safety.origins import (
+    OriginError,
+    added,
+    admits,
+    covers,
+    is_localhost,
+    is_open,
+    is_plain_http,
+    is_wildcard,
+    normalise,
+    removed,
+)
+from runtype_mcp.safety.redaction import contains_secret
+
+modest = settings(max_examples=250, deadline=None)
+
+# fmt: off
+PIECES = st.sampled_from([
+    "http", "https", "HTTPS", "capacitor", "file", "data", "*", "native", "null", "://", ":", "/", "//", "?", "#", "\\",
+    "@", ".", "..", "*.", "-", "_", "shop", "Example", "com", "localhost", "127.0.0.1", "[::1]", "::", "[", "]", "1",
+    "0x7f", ":443", ":80", ":3000", ":0", ":99999", "ü", "ß", "\uff41", "\u3002", "\u200b", "\x00", "\n", " ", ",",
+    "%2F", "user:pw@", "ct_live_", "0123456789abcdef", "rt_", "Bearer ", "\ud800", "İ", "a" * 70, "9" * 5000,
+])
+# fmt: on
+ANYTHING = st.one_of(st.lists(PIECES, max_size=9).map("".join), st.text(max_size=40))
+
+HOSTS = st.sampled_from(
+    ["example.com", "a.example.com", "b.a.example.com", "evilexample.com", "com.example", "localhost", "a.localhost"]
+)
+EXACT = st.builds("{}://{}{}".format, st.sampled_from(["http", "https", "app"]), HOSTS, st.sampled_from(["", ":8443"]))
+WILDCARD = st.builds(
+    "{}://*.{}{}".format,
+    st.sampled_from(["http", "https"]),
+    st.sampled_from(["example.com", "a.example.com", "b.a.example.com", "localhost"]),
+    st.sampled_from(["", ":8443"]),
+)
+ENTRIES = st.one_of(st.sampled_from(["*", "native"]), EXACT, WILDCARD)
+LISTS = st.lists(ENTRIES, max_size=4)
+
+
+def _outcome(text: str) -> str | OriginError:
+    try:
+        return normalise(text)
+    except OriginError as refusal:
+        return refusal
+
+
+@modest
+@given(ANYTHING)
+def test_normalising_gives_a_stable_clean_entry_or_an_origin_error(text: str) -> None:
+    canonical = _outcome(text)
+    if isinstance(canonical, OriginError):
+        assert not contains_secret(str(canonical))
+        assert len(str(canonical)) < 700
+        assert str(canonical).isprintable()
+        assert canonical.suggestion is None or normalise(canonical.suggestion) == canonical.suggestion
+        return
+    assert normalise(canonical) == canonical
+    assert normalise(f" {canonical}\n") == canonical
+    assert not contains_secret(canonical)
+    assert canonical.isascii()
+    assert not any(unicodedata.category(c) in ("Cc", "Zs") for c in canonical)
+    assert canonical == canonical.lower()
+    if canonical not in ("*", "native"):
+        assert canonical.count("://") == 1
+        assert not set(canonical.partition("://")[2]) & set("/?#@\\")
+
+
+@modest
+@given(EXACT | WILDCARD, st.sampled_from(["/a", "/a/b?c=d", "?x", "#y", "//"]))
+def test_a_path_is_always_refused_with_the_origin_before_it(entry: str, path: str) -> None:
+    with pytest.raises(OriginError) as refusal:
+        normalise(entry + path)
+    assert refusal.value.suggestion == entry
+
+
+@modest
+@given(ANYTHING)
+def test_facts_about_any_text_are_facts_about_one_kind_of_entry(text: str) -> None:
+    kinds = [is_open(text), is_localhost(text) or is_plain_http(text)]
+    assert kinds.count(True) <= 1
+    assert not (is_localhost(text) and is_plain_http(text))
+    if is_wildcard(text):
+        assert not is_open(text)
+
+
+@modest
+@given(st.one_of(ENTRIES, ANYTHING))
+def test_an_entry_covers_itself(entry: str) -> None:
+    assert covers(entry, entry)
+    assert admits([entry], entry)
+    assert added([entry], [entry]) == []
+
+
+@modest
+@given(ENTRIES, ENTRIES, st.one_of(EXACT, st.just("native")))
+def test_what_covers_an_entry_admits_all_that_it_admits(wide: str, narrow: str, origin: str) -> None:
+    if covers(wide, narrow) and admits([narrow], origin):
+        assert admits([wide], origin)
+
+
+@modest
+@given(ENTRIES, ENTRIES)
+def test_an_entry_that_is_not_covered_admits_something_that_the_other_does_not(wide: str, narrow: str) -> None:
+    assume(not covers(wide, narrow))
+    witnesses = {
+        "*": ["https://elsewhere.invalid", "https://x.elsewhere.invalid", "app://elsewhere"],
+        "native": ["native"],
+    }.get(narrow, [narrow.replace("*", "x"), narrow.replace("*", "y.z")])
+    assert any(admits([narrow], origin) and not admits([wide], origin) for origin in witnesses)
+
+
+@modest
+@given(ENTRIES, EXACT)
+def test_an_exact_origin_is_admitted_as_a_plain_reading_of_the_rules_says(entry: str, origin: str) -> None:
+    scheme, host = origin.split("://")
+    if entry == "*":
+        expected = True
+    elif "*." in entry:
+        wide_scheme, suffix = entry.split("://*")
+        expected = scheme == wide_scheme and host.endswith(suffix) and host != suffix.removeprefix(".")
+    else:
+        expected = entry == origin
+    assert admits([entry], origin) is expected
+
+
+@modest
+@given(LISTS, LISTS)
+def test_added_and_removed_say_exactly_what_changed(before: list[str], after: list[str]) -> None:
+    new = added(before, after)
+    assert all(entry in after and not any(covers(wide, entry) for wide in before) for entry in new)
+    assert all(any(covers(wide, entry) for wide in before) for entry in after if entry not in new)
+    assert removed(after, before) == new
+    assert added(before + after, after) == []
+    assert added(before + new, after) == []
