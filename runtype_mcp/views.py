@@ -78,43 +78,35 @@ class Got(View):
     next: str | None = None
 
 
-class Delivered(View):
-    """Where a value went instead of into this result."""
-
-    path: str
-    variable: str
-    ends_with: str
-    warning: str | None = None
-
-
 class Change(View):
     field: str
     before: Any = None
     after: Any = None
 
 
-class Written(View):
-    """The result of a call that can change something: done, or only previewed."""
+class Gated(View):
+    """The result of a gated call: done, or only previewed."""
 
     status: Literal["done", "preview"] = "done"
     client_token: Summary | None = None
     effects: list[str] | None = None
     undo: str | None = None
     to_proceed: str | None = None
-    warnings: list[str] | None = None
     note: str | None = None
-    next: str | None = None
 
 
-class Updated(Written):
+class Updated(Gated):
     changes: list[Change] | None = None
+    warnings: list[str] | None = None
 
 
-class WithValue(Written):
-    """The same, for the calls that make or read a value. `value` is the one field that may carry it."""
+class WithValue(Gated):
+    """The result of a call that makes or reads a value. `value` is the one field that may carry it."""
 
     value: str | None = Field(default=None, repr=False)
-    delivered: Delivered | None = None
+    delivered: str | None = None  # where the value went instead
+    warnings: list[str] | None = None
+    next: str | None = None
 
 
 class Value(WithValue):
@@ -150,10 +142,11 @@ class Finding(View):
 
 class Audit(View):
     findings: list[Finding]
-    counts: dict[str, int]
     checked: int
+    high: int
+    medium: int
+    low: int
     has_more: bool
-    next_offset: int | None = None
 
 
 def summary(token: models.ClientToken) -> Summary:
@@ -216,8 +209,8 @@ def conversations(found: list[models.Conversation], has_more: bool, next_offset:
                 id=clean(item.id, 128),
                 message_count=count if isinstance(count, int) else None,
                 flow_id=flow if isinstance(flow, str) and re.fullmatch(r"[\w-]{1,128}", flow) else None,
-                created_at=item.created_at[:20],
-                updated_at=item.updated_at[:20],
+                created_at=item.created_at[:19],
+                updated_at=item.updated_at[:19],
             )
         )
         # An Origin header is whatever a program sends, so it is a visitor's word too.

@@ -1,9 +1,42 @@
 """What every test shares."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+
+from runtype_mcp.sandbox.serve import running
+from tests.support import ERAS, Api, Stage
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """Async tests run on asyncio, the loop that the server itself uses."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def _staged() -> Iterator[tuple[Stage, str]]:
+    stage = Stage()
+    with running(stage) as url:
+        yield stage, url
+
+
+@pytest.fixture
+def api(_staged: tuple[Stage, str]) -> Api:
+    """An empty sandbox over HTTP. `api.seeded()` fills it."""
+    stage, url = _staged
+    return Api(url, stage).install()
+
+
+@pytest.fixture(params=ERAS)
+def era(request: pytest.FixtureRequest) -> str:
+    """Each protocol era in turn: with a handshake, and without."""
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the state and caches of the person who runs it."""
+    monkeypatch.setenv("RUNTYPE_MCP_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -279,12 +279,16 @@ def _step(folder: str, flags: int, fd: int) -> int:
 
 # What
 
-_ASSIGNMENT = re.compile(rb"""[ \t]*(?:export[ \t]+)?(?P<name>[^\s=#'"]+)[ \t]*=""")
+_ASSIGNMENT = re.compile(rb"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z0-9_.-]+)[ \t]*=")
+_COMMENT = re.compile(rb"[ \t]*(?:#[^\r\n]*)?(?=[\r\n]|\Z)")
 _REST = rb"(?P<tail>[ \t]*(?:#[^\r\n]*)?)(?=[\r\n]|\Z)"
-# Two readings of a quoted value, which may span lines. Env file libraries go on after a backslash and a quote
-# if a later quote can close the value; shells know no backslash between single quotes, and escape backslashes.
+# How readers find the end of a quoted value, which may span lines. Libraries go on after a backslash and a quote
+# if a later quote can close the value; where text follows the end, some (Node) then take the line as unquoted
+# and some (Python) drop all of it. Shells know no backslash between single quotes, and escape backslashes.
+_QUOTED = rb"""'(?:\\'|[^'])*'|"(?:\\"|[^"])*"|`(?:\\`|[^`])*`"""
 _READINGS = (
-    re.compile(rb"""(?P<pad>[ \t]*)(?P<value>'(?:\\'|[^'])*'|"(?:\\"|[^"])*"|`(?:\\`|[^`])*`)""" + _REST),
+    re.compile(rb"(?P<pad>[ \t]*)(?P<value>" + _QUOTED + rb")" + _REST),
+    re.compile(rb"(?P<pad>[ \t]*)(?P<value>(?>" + _QUOTED + rb"))(?P<tail>[^\r\n]*)"),
     re.compile(rb"""(?P<pad>[ \t]*)(?P<value>'[^']*'|"(?:\\[\s\S]|[^"\\])*"|`[^`]*`)""" + _REST),
 )
 # A # starts a comment after a space, and belongs to the value where it is the first thing after the =.
@@ -308,10 +312,12 @@ class _Assignment:
     tail: bytes
 
 
-def _assignments(content: bytes, quoted: re.Pattern[bytes]) -> list[_Assignment]:
+def _assignments(content: bytes, name: bytes, quoted: re.Pattern[bytes]) -> list[_Assignment]:
+    """All active assignments; EnvFileError for other text that some readers take for one."""
     found = []
     at = len(_BOM) if content.startswith(_BOM) else 0
     while at < len(content):
+        start = at
         if key := _ASSIGNMENT.match(content, at):
             rest = quoted.match(content, key.end())
             value = rest["value"][1:-1] if rest else None
@@ -324,23 +330,27 @@ def _assignments(content: bytes, quoted: re.Pattern[bytes]) -> list[_Assignment]
         line = _TO_NEXT_LINE.match(content, at)
         assert line is not None  # it may be empty
         at = line.end()
+        if not key and not _COMMENT.match(content, start):
+            text = content[start:at]
+            if re.search(rb"['\"`]", text) or re.search(rb"(?<!\w)" + name + rb"(?!\w)", text):
+                raise _ambiguous(f"Line {len(_LINE_END.findall(content, 0, start)) + 1}")
     return found
 
 
 def _find(content: bytes, variable: str) -> list[_Assignment]:
     """The variable's active assignments; EnvFileError where it depends on the reader which those are."""
-    found, again = (
-        [one for one in _assignments(content, quoted) if one.name == variable.encode()] for quoted in _READINGS
-    )
-    if found != again:
-        raise _ambiguous()
+    name = variable.encode()
+    found, *others = ([one for one in _assignments(content, name, way) if one.name == name] for way in _READINGS)
+    for other in others:
+        if [(one.start, one.end) for one in other] != [(one.start, one.end) for one in found]:
+            raise _ambiguous("A quoted value")
     return found
 
 
-def _ambiguous() -> EnvFileError:
+def _ambiguous(what: str) -> EnvFileError:
     return _refused(
-        "The quotes in the env file can be read in two ways, so it is not clear what would change.",
-        "Close every quote on its own line, or give another file.",
+        f"{what} in the env file can be read in more than one way, so it is not clear what would change.",
+        "Write it as NAME=value with every quote closed on its line, or give another file.",
     )
 
 
@@ -362,13 +372,13 @@ def _edit(content: bytes, variable: str, value: str) -> tuple[bytes, bool]:
     edited = b"".join(parts)
     if len(edited) > MOST_BYTES:
         raise _refused("The env file would grow beyond 1 MiB.", "Give a file of its own.")
-    for quoted in _READINGS:
+    for way in _READINGS:
         # A quote that somebody left open can pair up anew once another quote is gone: read the result again.
-        due = [(one.name, new if one.name == name else one.value) for one in _assignments(content, quoted)]
+        due = [(one.name, new if one.name == name else one.value) for one in _assignments(content, name, way)]
         if not found:
             due.append((name, new))
-        if [(one.name, one.value) for one in _assignments(edited, quoted)] != due:
-            raise _ambiguous()
+        if [(one.name, one.value) for one in _assignments(edited, name, way)] != due:
+            raise _ambiguous("An open quote")
     return edited, bool(found)
 
 

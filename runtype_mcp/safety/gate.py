@@ -30,8 +30,8 @@ from pydantic import BaseModel, Field
 from runtype_mcp.api.errors import Refused
 from runtype_mcp.api.models import ClientToken
 from runtype_mcp.safety.effects import Effect
+from runtype_mcp.safety.tickets import Ticket, TicketError, Tickets
 from runtype_mcp.safety.untrusted import clean, for_question
-from runtype_mcp.safety.tickets import Tickets
 from runtype_mcp.settings import Approval, Settings
 
 MODERN = "2026-07-28"
@@ -189,22 +189,31 @@ async def decide(
 def _ticket(call: GatedCall, plan: Plan) -> Yes:
     """An approval from outside the conversation, bound to this call and this state; without one, a code to get it."""
     tickets = call.tickets()
-    if (ticket := tickets.take(plan.digest)) is not None:
-        return Yes(f"ticket {ticket.code}")
-    ticket = tickets.request(
+    try:
+        if (ticket := tickets.take(plan.digest)) is not None:
+            return Yes(f"ticket {ticket.code}")
+        ticket = _request(tickets, plan, call.settings.base_url)
+    except TicketError as exc:
+        raise Refused(f"Approvals outside the conversation do not work: {exc}", "Tell the operator.") from exc
+    if ticket.state == "denied":
+        raise Refused(f"A person denied this call ({ticket.code}).", NOT_AGAIN)
+    raise Refused(
+        f"A person must approve this outside the conversation: {plan.verb} {plan.subject}. "
+        f"{' '.join(effect.sentence for effect in plan.effects)}",
+        f"Ask the user to run `runtype-mcp approve {ticket.code}` in a terminal, then repeat this exact call. "
+        f"{policy_sentence('human')}",
+    )
+
+
+def _request(tickets: Tickets, plan: Plan, base_url: str) -> Ticket:
+    return tickets.request(
         plan.digest,
         operation=plan.operation,
         subject_id=plan.token.id if plan.token else "",
         subject_name=plan.name,
         environment=plan.environment,
         lines=tuple(effect.sentence for effect in plan.effects),
-        base_url=call.settings.base_url,
-    )
-    raise Refused(
-        f"A person must approve this outside the conversation: {plan.verb} {plan.subject}. "
-        f"{' '.join(effect.sentence for effect in plan.effects)}",
-        f"Ask the user to run `runtype-mcp approve {ticket.code}` in a terminal, then repeat this exact call. "
-        f"{policy_sentence('human')}",
+        base_url=base_url,
     )
 
 

@@ -41,8 +41,7 @@ _PROSE = r"(?:tokens?|auth|authentication|authorization|scheme|header|credential
 
 _SECRET = re.compile(
     rf"""
-    ((?i:bearer)(?:[\s:=+]|%20|\\u0020)++["'<\\]*+) (?!{_PROSE}) [^\s"'\\<>,;(){{}}\[\]]++
-    | (
+    (
         {_START}
         (?: (?:ct|rt){_US}(?:live|test){_US}(?!{_HINT})(?={_CHAR}{{6}})
           | rt{_US}(?={_CHAR}{{9}})
@@ -51,8 +50,16 @@ _SECRET = re.compile(
       # Glued to a word, or in another case: a value only if what follows looks random.
       | (?i:(?:ct|rt){_US}(?:live|test){_US})
         (?=(?:[A-Za-z0-9]{{1,12}}{_US}){{0,2}}(?=[A-Za-z]{{0,15}}[0-9])[A-Za-z0-9]{{16}})
-      )
-      {_CHAR}++
+    )
+    {_CHAR}++
+    """,
+    re.VERBOSE,
+)
+
+_BEARER = re.compile(
+    rf"""
+    ((?i:bearer)(?:[\s:=+]|%20|\\u0020)++["'<\\]*+)
+    (?!{_PROSE})(?:[^\s"'\\<>,;(){{}}\[\]]|{re.escape(MARK)})++
     """,
     re.VERBOSE,
 )
@@ -126,7 +133,8 @@ class Redactor:
         # Literals first: a pattern could mask half of one and leave the rest unrecognisable, and readable.
         if self._literal:
             text = self._literal.sub(MARK, text)
-        return _SECRET.sub(lambda found: (found[1] or found[2]) + MARK, text)
+        # Values before Bearer, for the same reason: it ends where an escape begins, which may be inside a value.
+        return _BEARER.sub(rf"\1{MARK}", _SECRET.sub(rf"\1{MARK}", text))
 
 
 _PATTERNS_ONLY = Redactor()

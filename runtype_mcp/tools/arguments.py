@@ -97,17 +97,17 @@ class Arguments(BaseModel):
 class Confirmed(Arguments):
     """Arguments of a gated tool."""
 
-    confirm: Confirm = Field(default=False, description="Else only previews")
+    confirm: Confirm = Field(default=False, description="Else preview")
 
 
 class Named(Confirmed):
-    expected_name: Text | None = Field(default=None, description="Its present name")
+    expected_name: Text | None = Field(default=None, description="Its name")
 
 
 class Delivery(Arguments):
     """Where a value goes."""
 
-    deliver: Literal["show", "env_file"] = Field(default="show", description="env_file: not to chat")
+    deliver: Literal["show", "env_file"] = Field(default="show", description="Where to")
     env_file: Annotated[str, AfterValidator(_file_and_variable)] | None = Field(
         default=None, description="file:VARIABLE"
     )

@@ -18,9 +18,7 @@ from runtype_mcp.tools.lookup import candidate, locked
 
 class CreateClientToken(Delivery, Confirmed):
     name: Name = Field(description="Label")
-    allowed_origins: Origins = Field(
-        description="scheme://host[:port], https://*.host, * or native"
-    )
+    allowed_origins: Origins = Field(description="scheme://host[:port], https://*.host, * or native")
     agent_ids: Ids = Field(default=[], description="Agents it runs")
     flow_ids: Ids = Field(default=[], description="And/or flows")
     default_flow_id: AnId | None = Field(default=None, description="One of flow_ids")
@@ -73,7 +71,7 @@ async def plan(args: CreateClientToken, call: Call) -> Plan:
 
 
 async def create_client_token(args: CreateClientToken, call: Call) -> views.WithValue:
-    """Create a client token and get its value to embed. A repeated name is refused; open origins need confirm."""
+    """Create a token and get its value to embed. Repeated names are refused; open origins need confirm."""
     note = None
     try:
         made = await call.api.create_client_token(args.request())
@@ -83,7 +81,7 @@ async def create_client_token(args: CreateClientToken, call: Call) -> views.With
         value, warnings, note = await call.api.get_client_token_value(token.id), [], delivery.lost(error)
     call.show(token)
     delivered = await delivery.deliver(call, args, value)
-    messages = [warning.message for warning in warnings] + delivered.pop("warnings", [])
+    messages = [warning.message for warning in warnings] + (delivered.pop("warnings", None) or [])
     kind, runs = ("agent", token.agent_ids) if token.agent_ids else ("flow", token.flow_ids)
     return views.WithValue(
         client_token=views.summary(token),

@@ -30,7 +30,7 @@ async def plan(args: DeleteClientToken, call: Call) -> Plan:
     )
 
 
-async def delete_client_token(args: DeleteClientToken, call: Call) -> views.Written:
+async def delete_client_token(args: DeleteClientToken, call: Call) -> views.Gated:
     """Delete for good; its pages break. Reversible: update is_active false."""
     assert call.decided is not None
     assert call.decided.token is not None
@@ -52,13 +52,13 @@ async def delete_client_token(args: DeleteClientToken, call: Call) -> views.Writ
                 f"The API's answer was lost. {error.what} The token is still there: it was not deleted.",
                 "The same call may be repeated.",
             ) from error
-    return views.Written(client_token=views.summary(token), note=note or "Deleted.")
+    return views.Gated(client_token=views.summary(token), note=note or "Deleted.")
 
 
 DELETE = Endpoint(
     delete_client_token,
     DeleteClientToken,
-    views.Written,
+    views.Gated,
     title="Delete client token",
     planned=plan,
     writes=True,

@@ -6,7 +6,6 @@ from typing import Any
 
 import anyio.to_thread
 
-from runtype_mcp import views
 from runtype_mcp.api.errors import ClientTokenError, UserInputError
 from runtype_mcp.safety import env_file
 from runtype_mcp.tools.arguments import Delivery
@@ -23,7 +22,7 @@ async def check(call: Call, args: Delivery) -> None:
 
 
 async def deliver(call: Call, args: Delivery, value: str) -> dict[str, Any]:
-    """Hand the value over, and say where it is: fields of a `views.WrittenValue`.
+    """Hand the value over, and say where it is: fields of a `views.WithValue`.
 
     A file that fails after all is a warning, not an error: the value exists, and can be fetched again.
     """
@@ -35,11 +34,8 @@ async def deliver(call: Call, args: Delivery, value: str) -> dict[str, Any]:
         )
     except env_file.EnvFileError as exc:
         return {"warnings": [f"The value was not delivered. {exc} Call get_client_token_value to deliver it."]}
-    return {
-        "delivered": views.Delivered(
-            path=str(written.path), variable=written.variable, ends_with=value[-4:], warning=written.warning
-        )
-    }
+    where = f"{written.variable} in {written.path}, ending with {value[-4:]}"
+    return {"delivered": where, "warnings": [written.warning] if written.warning else None}
 
 
 def lost(error: ClientTokenError) -> str:

@@ -18,7 +18,7 @@ from runtype_mcp.tools.lookup import find
 class GetClientTokenValue(Delivery, Named):
     client_token: Ref = Field(description="Id or exact name")
     deliver: Literal["show", "env_file", "verify"] = Field(  # type: ignore[assignment]  # one way more than its base
-        default="show", description="verify: compare with the file"
+        default="show", description="verify: compare file"
     )
 
 

@@ -20,9 +20,7 @@ class ListClientTokens(Arguments):
     name_contains: Text | None = Field(default=None, description="Any case")
     environment: Literal["test", "live"] | None = Field(default=None, description="Only these")
     active: bool | None = Field(default=None, description="Only these")
-    allowed_origin: Annotated[str, AfterValidator(_origin)] | None = Field(
-        default=None, description="Only those admitting it"
-    )
+    allowed_origin: Annotated[str, AfterValidator(_origin)] | None = Field(default=None, description="Only if admitted")
     unused_since: date | None = Field(default=None, description="Only idle since")
     limit: int = Field(default=50, ge=1, le=200, description="Page size")
     offset: int = Field(default=0, ge=0, description="From nextOffset")

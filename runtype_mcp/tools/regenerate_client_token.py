@@ -35,7 +35,7 @@ async def plan(args: RegenerateClientToken, call: Call) -> Plan:
 
 
 async def regenerate_client_token(args: RegenerateClientToken, call: Call) -> views.WithValue:
-    """Replace a leaked value. The old one dies at once; settings stay. Not idempotent."""
+    """Replace a leaked value. The old one dies at once; settings stay."""
     assert call.decided is not None
     assert call.decided.token is not None
     before = call.decided.token

@@ -58,12 +58,15 @@ def flat(model: type[BaseModel], mode: Any = "validation") -> dict[str, Any]:
         if "$ref" in node:
             return inline(definitions[node["$ref"].rpartition("/")[2]] | {k: v for k, v in node.items() if k != "$ref"})
         found = {key: properties(item) if key == "properties" else inline(item) for key, item in node.items()}
+        if mode == "serialization" and node is not schema:
+            found.pop("required", None)  # of a part of a result it says little for what it costs
         return {key: found[key] for key in _ORDER if key in found}
 
     def properties(fields: dict[str, Any]) -> dict[str, Any]:
         return {name: inline(field) for name, field in fields.items()}
 
-    closed: dict[str, Any] = inline({"type": "object", **schema})
+    schema["type"] = "object"
+    closed: dict[str, Any] = inline(schema)
     # What is required comes first, and the confirmation last, as a reader would ask.
     required = closed.get("required", [])
     order = sorted(closed["properties"], key=lambda name: (name not in required, name in ("confirm", "expected_name")))

@@ -80,7 +80,7 @@ async def plan(args: UpdateClientToken, call: Call) -> Plan:
 
 
 async def update_client_token(args: UpdateClientToken, call: Call) -> views.Updated:
-    """Change the given settings at once, also on live pages. What breaks or exposes something needs confirm."""
+    """Change given settings, live at once. Changes that break or expose something need confirm."""
     assert call.decided is not None
     assert call.decided.token is not None
     before, change = call.decided.token, call.change

@@ -1,0 +1,19 @@
+import pytest
+
+from tests.support import Api, accept, assistant, subprocess_assistant
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_token_is_created_and_deleted(api: Api, era: str) -> None:
+    async with assistant(api, era, accept("Shop")) as model:
+        token = await model.create()
+        result = await model.call("delete_client_token", client_token=token["id"], confirm=True, expected_name="Shop")
+        assert not result.is_error
+        assert [write[0] for write in api.writes] == ["POST", "DELETE"]
+        assert len(model.asked) == 1
+
+
+async def test_a_subprocess_serves_the_sandbox(era: str) -> None:
+    async with subprocess_assistant(["--sandbox"], era) as model:
+        assert "clientTokens" in await model.text("list_client_tokens", limit=2)
