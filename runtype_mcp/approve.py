@@ -1,7 +1,7 @@
 """Approving a gated call outside the conversation: `runtype-mcp approvals` and `runtype-mcp approve CODE`.
 
 `approve` insists on a terminal, so a pipe from an agent's shell is not enough. It is a hurdle, not a wall: an agent
-that can open a pseudo-terminal as this user can type what a person would. Where that matters, use RUNTYPE_MCP_APPROVAL=deny.
+that can open a pseudo-terminal as this user can type what a person would. Where that matters, set the policy to `deny`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from typing import Any
 
 import mcp_types
 from mcp import Client, StdioServerParameters
+from mcp.client import ClientRequestContext
 
 from runtype_mcp import __version__
 from runtype_mcp.safety.redaction import hint
@@ -91,7 +92,7 @@ class Person:
         self.asked = 0
 
     async def answer(
-        self, _: Any, params: mcp_types.ElicitRequestURLParams | mcp_types.ElicitRequestFormParams
+        self, context: ClientRequestContext, params: mcp_types.ElicitRequestParams
     ) -> mcp_types.ElicitResult:
         self.asked += 1
         self.out.say(f"    {self.out.paint('The person is asked:', 33)}")

@@ -45,7 +45,7 @@ class Settings:
     environment: Literal["test", "live"] | None = None
     tools: tuple[str, ...] = ("*",)
     secrets: Secrets = "show"
-    files_root: Path = field(default_factory=Path.cwd)
+    files_root: Path | None = None
     audit: Path | None = None
 
     def approval_for(self, environment: str) -> Approval:
@@ -89,7 +89,7 @@ def load(environ: Mapping[str, str] | None = None, **flags: object) -> Settings:
         environment=cast('Literal["test", "live"] | None', _choice(env, "RUNTYPE_MCP_ENVIRONMENT", ("test", "live"))),
         tools=_patterns(env.get("RUNTYPE_MCP_TOOLS")),
         secrets=cast(Secrets, _choice(env, "RUNTYPE_MCP_SECRETS", get_args(Secrets)) or "show"),
-        files_root=_directory(env, "RUNTYPE_MCP_FILES_ROOT"),
+        files_root=_files_root(env, "RUNTYPE_MCP_FILES_ROOT"),
         audit=Path(audit).expanduser().absolute() if audit else None,
     )
 
@@ -167,9 +167,13 @@ def _patterns(raw: str | None) -> tuple[str, ...]:
     return patterns
 
 
-def _directory(env: Mapping[str, str], name: str) -> Path:
+def _files_root(env: Mapping[str, str], name: str) -> Path | None:
     raw = env.get(name)
-    path = Path(raw).expanduser().absolute() if raw else Path.cwd()
-    if raw and not path.is_dir():
+    if raw is None:
+        # Desktop hosts start their servers in / or in the home directory: "below it" would then mean everywhere.
+        here = Path.cwd()
+        return None if here in (Path(here.anchor), Path.home()) else here
+    path = Path(raw).expanduser().absolute()
+    if not path.is_dir():
         raise SettingsError(f"{name} must be an existing directory.")
     return path

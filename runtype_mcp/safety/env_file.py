@@ -279,17 +279,18 @@ def _step(folder: str, flags: int, fd: int) -> int:
 
 # What
 
-_ASSIGNMENT = re.compile(rb"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z0-9_.-]+)[ \t]*=")
+_ASSIGNMENT = re.compile(rb"[ \t]*(?:export[ \t]+)?+(?P<name>[A-Za-z0-9_.-]+)[ \t]*=")
 _COMMENT = re.compile(rb"[ \t]*(?:#[^\r\n]*)?(?=[\r\n]|\Z)")
 _REST = rb"(?P<tail>[ \t]*(?:#[^\r\n]*)?)(?=[\r\n]|\Z)"
 # How readers find the end of a quoted value, which may span lines. Libraries go on after a backslash and a quote
-# if a later quote can close the value; where text follows the end, some (Node) then take the line as unquoted
-# and some (Python) drop all of it. Shells know no backslash between single quotes, and escape backslashes.
-_QUOTED = rb"""'(?:\\'|[^'])*'|"(?:\\"|[^"])*"|`(?:\\`|[^`])*`"""
+# if a later quote can close the value. Where text follows the end, Node then takes the line as unquoted, and
+# Python drops all of it. Shells know no backslash between single quotes, and escape backslashes. Only Node knows
+# backticks.
+_LOOSE = rb"""'(?:\\'|[^'])*'|"(?:\\"|[^"])*\""""
 _READINGS = (
-    re.compile(rb"(?P<pad>[ \t]*)(?P<value>" + _QUOTED + rb")" + _REST),
-    re.compile(rb"(?P<pad>[ \t]*)(?P<value>(?>" + _QUOTED + rb"))(?P<tail>[^\r\n]*)"),
-    re.compile(rb"""(?P<pad>[ \t]*)(?P<value>'[^']*'|"(?:\\[\s\S]|[^"\\])*"|`[^`]*`)""" + _REST),
+    re.compile(rb"(?P<pad>[ \t]*)(?P<value>" + _LOOSE + rb"|`(?:\\`|[^`])*`)" + _REST),
+    re.compile(rb"(?P<pad>[ \t]*)(?P<value>(?>" + _LOOSE + rb"))(?P<tail>[^\r\n]*)"),
+    re.compile(rb"""(?P<pad>[ \t]*)(?P<value>'[^']*'|"(?:\\[\s\S]|[^"\\])*")""" + _REST),
 )
 # A # starts a comment after a space, and belongs to the value where it is the first thing after the =.
 _UNQUOTED = re.compile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -12,11 +13,21 @@ from runtype_mcp.tools.arguments import Delivery
 from runtype_mcp.tools.call import Call
 
 
+def root(call: Call) -> Path:
+    """The directory below which files may be written and compared."""
+    if call.settings.files_root is None:
+        raise UserInputError(
+            "This server was started in no project, so there is no folder for env files.",
+            "Ask the operator to set RUNTYPE_MCP_FILES_ROOT, or use deliver show.",
+        )
+    return call.settings.files_root
+
+
 async def check(call: Call, args: Delivery) -> None:
     """Refuse what cannot be delivered before a value is made: a regenerated value that is lost is an outage."""
     if args.deliver == "env_file":
         try:
-            await anyio.to_thread.run_sync(env_file.check, call.settings.files_root, *args.file_and_variable)
+            await anyio.to_thread.run_sync(env_file.check, root(call), *args.file_and_variable)
         except env_file.EnvFileError as exc:
             raise UserInputError(str(exc), changed="") from exc
 
@@ -29,9 +40,7 @@ async def deliver(call: Call, args: Delivery, value: str) -> dict[str, Any]:
     if args.deliver == "show":
         return {"value": value}
     try:
-        written = await anyio.to_thread.run_sync(
-            env_file.write, call.settings.files_root, *args.file_and_variable, value
-        )
+        written = await anyio.to_thread.run_sync(env_file.write, root(call), *args.file_and_variable, value)
     except env_file.EnvFileError as exc:
         return {"warnings": [f"The value was not delivered. {exc} Call get_client_token_value to deliver it."]}
     where = f"{written.variable} in {written.path}, ending with {value[-4:]}"

@@ -48,9 +48,7 @@ async def get_client_token_value(args: GetClientTokenValue, call: Call) -> views
     if args.deliver != "verify":
         return views.Value(client_token=views.summary(token), **await delivery.deliver(call, args, value))
     try:
-        same = await anyio.to_thread.run_sync(
-            env_file.same_value, call.settings.files_root, *args.file_and_variable, value
-        )
+        same = await anyio.to_thread.run_sync(env_file.same_value, delivery.root(call), *args.file_and_variable, value)
     except env_file.EnvFileError as exc:
         raise UserInputError(str(exc), changed="") from exc
     note = {True: "holds the present value", False: "holds another value", None: "does not hold the variable"}[same]
