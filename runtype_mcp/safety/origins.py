@@ -26,13 +26,13 @@ class OriginError(ValueError):
 
     def __init__(self, entry: str, problem: str, suggestion: str | None = None) -> None:
         advice = f"; use '{suggestion}'" if suggestion else ""
-        super().__init__(redaction.redact(f"'{_shown(entry)}' {problem}{advice}."))
+        super().__init__(f"'{_shown(entry)}' {problem}{advice}.")
         self.suggestion = suggestion
 
 
 def _shown(entry: str) -> str:
     """`entry` fit for a message: no user name, path or query, any of which may hold a password or a login link."""
-    parts = re.fullmatch(r"((?:[A-Za-z*][A-Za-z0-9+.-]*)?:?//)?(.*)", redaction.redact(entry).strip(), re.DOTALL)
+    parts = re.fullmatch(r"((?:[A-Za-z*][A-Za-z0-9+.-]*)?:?//)?(.*)", redaction.bare(entry).strip(), re.DOTALL)
     assert parts  # both parts are optional
     authority = re.split(r"[/?#\\]", parts[2], maxsplit=1)[0]
     if "@" in parts[2]:
@@ -40,6 +40,7 @@ def _shown(entry: str) -> str:
     elif authority != parts[2].removesuffix("/"):
         authority += "/…"
     shown = "".join(c if c.isprintable() else "�" for c in (parts[1] or "") + authority)
+    shown = redaction.redact(shown)
     return shown if len(shown) <= 80 else f"{shown[:79]}…"
 
 

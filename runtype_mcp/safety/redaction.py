@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 MARK = "[redacted]"
 
@@ -77,7 +77,6 @@ def _spellings(secret: str) -> Iterator[str]:
     raw = secret.encode("utf-8", "replace")
     yield secret
     yield quote(raw, safe="")
-    yield quote_plus(raw)
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield repr(secret)[1:-1]

@@ -92,7 +92,11 @@ async def update_client_token(args: UpdateClientToken, call: Call) -> views.Upda
         after, warnings, note = await _read_again(call, before, change, error), [], delivery.lost(error)
     call.show(after)
     was, now = before.settings(), after.settings()
-    changes = [views.Change(field=name, before=was[name], after=now[name]) for name in now if was[name] != now[name]]
+    changes = [
+        views.Change(field=name, before=views.compact(was[name]), after=views.compact(now[name]))
+        for name in now
+        if was[name] != now[name]
+    ]
     if strangers := [item.field for item in changes if item.field not in change]:
         warnings.append(f"Somebody else changed at the same time: {', '.join(strangers)}.")
     return views.Updated(client_token=views.summary(after), changes=changes, warnings=warnings or None, note=note)

@@ -1,26 +1,19 @@
-"""Serve the real server and the suite's fixtures over HTTP: `python -m tests.outside.conformance_server`.
+"""Serve the real server, with the suite's fixtures, as `runtype-mcp http` does.
 
-Prints its URL on stderr once the port is bound.
+`python -m tests.outside.conformance_server` prints its URL on stderr.
 """
 
-import socket
 import sys
-
-import uvicorn
 
 from tests.outside import subject
 from tests.outside.conformance_fixtures import add_fixtures
 
 
-def main() -> None:
+def main() -> int:
     server = subject.build()
     add_fixtures(server)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        # The suite checks what a server does with a foreign Host header, against the name it was given.
-        print(f"http://localhost:{listener.getsockname()[1]}/mcp", file=sys.stderr, flush=True)
-        config = uvicorn.Config(subject.serve(server), log_level="warning", timeout_graceful_shutdown=1)
-        uvicorn.Server(config).run(sockets=[listener])
+    return subject.serve(server, port=0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,25 +1,17 @@
 """What is tested: the one place that names our server."""
 
 import sys
-from typing import Any
 
-from mcp.server.mcpserver import MCPServer
-from starlette.types import ASGIApp
+from runtype_mcp.http import serve
+from runtype_mcp.server import RuntypeServer, build_server
+from runtype_mcp.settings import load
+
+__all__ = ["HTTP", "STDIO", "build", "serve"]
 
 STDIO = (sys.executable, "-m", "runtype_mcp", "--sandbox")
 HTTP = (sys.executable, "-m", "runtype_mcp", "http", "--sandbox", "--port", "0")
 
 
-def build() -> MCPServer[Any]:
+def build() -> RuntypeServer:
     """The server as `runtype-mcp --sandbox` builds it."""
-    from runtype_mcp.server import build_server
-    from runtype_mcp.settings import load
-
     return build_server(load({}, sandbox=True))
-
-
-def serve(server: MCPServer[Any]) -> ASGIApp:
-    """The app as `runtype-mcp http` serves it."""
-    from runtype_mcp.http import create_http_app
-
-    return create_http_app(server)
