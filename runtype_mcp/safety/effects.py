@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from runtype_mcp.api.models import LIMITS, ClientToken
 from runtype_mcp.safety import origins, redaction
+from runtype_mcp.safety.untrusted import clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,5 +140,7 @@ def _config(config: Mapping[str, Any]) -> list[Effect]:
 
 
 def _join(items: list[str], most: int = 5) -> str:
+    # Some come from the API, where others wrote them, and all may end in a question to a person.
+    items = [clean(item, 100) for item in items]
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more

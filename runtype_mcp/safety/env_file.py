@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtype_mcp.safety.audit import create_private, exclusive, opened, read_up_to
+from runtype_mcp.safety.files import create_private, exclusive, opened, read_up_to
 
 MOST_BYTES = 1024 * 1024
 """An env file larger than this is not touched."""

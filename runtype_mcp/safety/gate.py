@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Protocol
 
+import anyio.to_thread
 from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, DeclinedElicitation, ElicitationResult
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
@@ -57,6 +59,7 @@ class Plan:
         name: what confirms the call: the token's present name.
         undo: what cannot be undone, and what to do instead.
         note: a fact that the question must show, so that an answered question cannot be answered twice.
+        answered: how often this very question was answered with yes.
     """
 
     operation: str
@@ -68,6 +71,12 @@ class Plan:
     effects: tuple[Effect, ...]
     undo: str
     note: str = ""
+    answered: int = 0
+
+    def __post_init__(self) -> None:
+        # Nobody can recognise or type a name that has nothing to see: the id stands for it.
+        if self.token is not None and not clean(self.name, 255):
+            object.__setattr__(self, "name", self.token.id)
 
     @property
     def subject(self) -> str:
@@ -86,7 +95,9 @@ class Plan:
     def question(self) -> str:
         """For a person. Only facts that matter and do not change by themselves, so that it is asked once."""
         facts = " ".join(effect.sentence for effect in self.effects)
-        parts = [f"{self.verb} {self.subject}?", facts, self.undo, self.note, f"Reference {self.digest[:8]}."]
+        # A yes is for one call. Once it is used, the question reads differently, so a copy of it fits no more.
+        reference = f"Reference {self.digest[:8]}{f'-{self.answered}' if self.answered else ''}."
+        parts = [f"{self.verb} {self.subject}?", facts, self.undo, self.note, reference]
         return " ".join(part for part in parts if part)
 
     def to_proceed(self) -> str:
@@ -105,6 +116,8 @@ class GatedCall(Protocol):
     def confirm(self) -> bool: ...
     @property
     def expected_name(self) -> str | None: ...
+    @property
+    def answered(self) -> Counter[str]: ...  # by a plan's digest: how often a person said yes
     def tickets(self) -> Tickets: ...
     async def plan(self) -> Plan: ...
 
@@ -144,7 +157,7 @@ def can_ask(context: Context[Any, Any]) -> bool:
 
 def same_name(given: str, actual: str) -> bool:
     """Whether a name was given right: as it is, or as it was shown (without invisible characters)."""
-    return given.strip() in (actual.strip(), clean(actual, 255))
+    return bool(clean(given, 255)) and given.strip() in (actual.strip(), clean(actual, 255))
 
 
 # What the SDK resolves before the operation runs, on both protocol eras by one path: it asks older clients at
@@ -152,7 +165,8 @@ def same_name(given: str, actual: str) -> bool:
 
 
 async def plan_for(call: GatedCall) -> Plan:
-    return await call.plan()
+    plan = await call.plan()
+    return replace(plan, answered=call.answered[plan.digest])
 
 
 async def decide(
@@ -183,7 +197,7 @@ async def decide(
         return Elicit(plan.question(), TypedName)
     if approval == "auto":
         return Yes("flag")
-    return _ticket(call, plan)
+    return await anyio.to_thread.run_sync(_ticket, call, plan)  # it waits for a lock and for the disk
 
 
 def _ticket(call: GatedCall, plan: Plan) -> Yes:
@@ -250,6 +264,9 @@ async def pass_gate(call: GatedCall, context: Context[Any, Any]) -> tuple[Plan, 
         case AcceptedElicitation(data=TypedName() as typed):
             if not same_name(typed.name, plan.name):
                 raise Refused("The person typed another name than this token's, so nothing went ahead.", NOT_AGAIN)
+            if call.answered[plan.digest] != plan.answered:
+                raise Refused("This answer was used already.", NOT_AGAIN)
+            call.answered[plan.digest] += 1
             return plan, Yes("person")
         case DeclinedElicitation():
             raise Refused("The person declined.", NOT_AGAIN)

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from runtype_mcp.safety.audit import create_private, exclusive, opened, read_up_to, sync_directory
+from runtype_mcp.safety.files import create_private, exclusive, opened, read_up_to, sync_directory
 
 MOST_WAITING = 100
 """So many tickets may wait at once; beyond that `request` refuses."""

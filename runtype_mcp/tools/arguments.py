@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from runtype_mcp.api.errors import UserInputError
 from runtype_mcp.safety import origins, redaction
+from runtype_mcp.safety.untrusted import clean
 
 
 def _as_list(value: Any) -> Any:
@@ -64,10 +65,23 @@ def _not_a_value(value: str) -> str:
     return value
 
 
+def _one_word(value: str) -> str:
+    # A model's argument may stand in a question to a person, and must not become sentences there.
+    if not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("an id has no spaces and no special characters")
+    return value
+
+
+def _visible(value: str) -> str:
+    if not clean(value, 255):
+        raise ValueError("must have a character that can be seen")
+    return value
+
+
 # The schemas show the contract's own limits. Bounds that only keep nonsense out are checked, and cost no tokens.
-Name = Annotated[str, Field(min_length=1, max_length=255)]
+Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_visible)]
 Text = Annotated[str, AfterValidator(_bounded(255))]
-AnId = Annotated[str, AfterValidator(_bounded(128))]
+AnId = Annotated[str, AfterValidator(_bounded(128)), AfterValidator(_not_a_value), AfterValidator(_one_word)]
 Ref = Annotated[Text, AfterValidator(_not_a_value)]
 Ids = Annotated[list[AnId], BeforeValidator(_as_list), AfterValidator(_unique)]
 Flows = Annotated[list[AnId], Field(min_length=1), BeforeValidator(_as_list), AfterValidator(_unique)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +34,7 @@ class App:
     api: RuntypeClient
     redactor: Redactor
     seen: Seen = field(default_factory=Seen)
+    answered: Counter[str] = field(default_factory=Counter)  # questions that a person said yes to
 
     @cached_property
     def audit(self) -> AuditLog | None:
@@ -100,6 +102,10 @@ class Call:
     def expected_name(self) -> str | None:
         return self.args.expected_name if isinstance(self.args, Named) else None
 
+    @property
+    def answered(self) -> Counter[str]:
+        return self.app.answered
+
     def tickets(self) -> Tickets:
         return self.app.tickets
 
@@ -118,7 +124,7 @@ class Call:
         plan = await self.endpoint.planned(self.args, self)
         if plan.token is not None:
             if not plan.effects:
-                self.app.seen.check(self.caller, plan.token, plan.arguments)
+                self.app.seen.check(self.caller, plan.token, self.change or plan.arguments)
             elif self.confirm:
                 self.app.seen.check(self.caller, plan.token)
             self.show(plan.token)

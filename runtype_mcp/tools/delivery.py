@@ -9,6 +9,7 @@ import anyio.to_thread
 
 from runtype_mcp.api.errors import ClientTokenError, UserInputError
 from runtype_mcp.safety import env_file
+from runtype_mcp.safety.redaction import looks_like_value
 from runtype_mcp.tools.arguments import Delivery
 from runtype_mcp.tools.call import Call
 
@@ -27,9 +28,20 @@ async def check(call: Call, args: Delivery) -> None:
     """Refuse what cannot be delivered before a value is made: a regenerated value that is lost is an outage."""
     if args.deliver == "env_file":
         try:
-            await anyio.to_thread.run_sync(env_file.check, root(call), *args.file_and_variable)
+            await anyio.to_thread.run_sync(_check_file, root(call), *args.file_and_variable)
         except env_file.EnvFileError as exc:
             raise UserInputError(str(exc), changed="") from exc
+
+
+def _check_file(root: Path, file: str, variable: str) -> None:
+    env_file.check(root, file, variable)
+    # A wrong variable's name must not cost somebody their DATABASE_URL.
+    before = env_file.read(root, file, variable)
+    if before and not looks_like_value(before):
+        raise UserInputError(
+            f"{variable} in {file} holds something that is not a client token, and would be lost.",
+            "Name another variable.",
+        )
 
 
 async def deliver(call: Call, args: Delivery, value: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Awaitable
 from typing import Any, Literal
@@ -101,15 +100,15 @@ async def _gated(call: Call) -> InputRequiredResult | views.View | None:
             call.endpoint.result, plan, gate.policy_sentence(call.settings.approval_for(plan.environment))
         )
     call.approval = verdict.how
-    if verdict.how == "person" and plan.token is not None:
+    if verdict.how == "person":
         # A person may take minutes, and they said yes to what they were shown, not to what is there now.
-        fresh = await call.api.get_client_token(plan.token.id)
-        if fresh.settings() != plan.token.settings():
+        fresh = await call.plan()
+        if fresh.digest != plan.digest:
             raise Refused(
-                f"{plan.token.id} was changed by somebody else while the person was asked.",
+                f"{plan.subject} was changed by somebody else while the person was asked.",
                 "Call again without confirm to see it as it is now.",
             )
-        plan = dataclasses.replace(plan, token=fresh)
+        plan = fresh
     call.decided = plan
     return None
 

@@ -1,5 +1,6 @@
 """The audit log: what is recorded stays recorded, and damage shows."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -8,15 +9,16 @@ import subprocess
 import sys
 import textwrap
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runtype_mcp.safety import audit
+from runtype_mcp.safety import audit, files
 from runtype_mcp.safety.audit import MAX_LINE, AuditError, AuditLog, Row, rows, table, verify
 
 
@@ -24,29 +26,30 @@ def race(script: str, count: int, *arguments: object) -> list[str]:
     """Run a script in `count` processes that all start at once; returns what each printed."""
     start = "import sys; sys.stdout.write('ready\\n'); sys.stdout.flush(); sys.stdin.readline()\n"
     lead_in, body = textwrap.dedent(script).split("# go\n")
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", lead_in + start + body, str(number), *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(count)
-    ]
-    for racer in racers:
-        assert racer.stdout is not None
-        assert racer.stdout.readline() == "ready\n"
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write("\n")
-        racer.stdin.flush()
-    printed = []
-    for racer in racers:
-        out, err = racer.communicate(timeout=60)
-        assert racer.returncode == 0, err
-        printed.append(out)
-    return printed
+    with ExitStack() as stack:
+        racers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", lead_in + start + body, str(number), *map(str, arguments)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for number in range(count)
+        ]
+        for racer in racers:
+            assert racer.stdout is not None
+            assert racer.stdout.readline() == "ready\n"
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("\n")
+            racer.stdin.flush()
+        ended = [(*racer.communicate(timeout=60), racer.returncode) for racer in racers]
+    for _, err, code in ended:
+        assert code == 0, err
+    return [out for out, _, _ in ended]
 
 
 @pytest.fixture
@@ -98,12 +101,13 @@ def test_text_with_line_ends_and_any_alphabet_stays_one_ascii_line(log: AuditLog
     assert entries(log)[0]["name"] == "Zoë\n{}\u2028 \ud800 客服"
 
 
-def test_a_line_is_one_write(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_is_one_write_at_the_end(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[bytes] = []
     real = os.write
 
     def write(fd: int, data: bytes) -> int:
         written.append(bytes(data))
+        assert fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
         return real(fd, data)
 
     monkeypatch.setattr(os, "write", write)
@@ -148,14 +152,14 @@ def test_processes_that_share_a_log_keep_one_chain(tmp_path: Path) -> None:
         from runtype_mcp.safety.audit import AuditLog
         log = AuditLog(Path(sys.argv[2]))
         # go
-        for turn in range(25):
+        for turn in range(100):
             log.append({"by": sys.argv[1], "turn": turn})
     """
     race(script, 4, path)
     found = verify(path)
-    assert (found.lines, found.problems) == (100, [])
+    assert (found.lines, found.problems) == (400, [])
     said = [(entry["by"], entry["turn"]) for entry in entries(AuditLog(path))]
-    assert sorted(said) == [(str(by), turn) for by in range(4) for turn in range(25)]
+    assert sorted(said) == [(str(by), turn) for by in range(4) for turn in range(100)]
 
 
 def test_threads_that_share_a_log_keep_one_chain(log: AuditLog) -> None:
@@ -169,7 +173,7 @@ def test_a_lock_that_nobody_gives_back_is_an_error_and_not_a_hang(
     log: AuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(log, 1)
-    patient = audit.exclusive
+    patient = files.exclusive
     monkeypatch.setattr(audit, "exclusive", partial(patient, seconds=0.02))
     with log.path.open("rb") as other, patient(other.fileno()), pytest.raises(AuditError, match="keeps it locked"):
         log.append({"event": "started"})
@@ -198,6 +202,17 @@ def test_a_symbolic_link_to_a_log_is_not_read_either(log: AuditLog) -> None:
     link.symlink_to(log.path)
     with pytest.raises(AuditError, match="symbolic link"):
         verify(link)
+
+
+def test_a_system_that_cannot_refuse_links_while_opening_refuses_them_before(
+    log: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    monkeypatch.delattr(os, "O_NOFOLLOW")
+    symlink(log.path)
+    with pytest.raises(AuditError, match="symbolic link"):
+        log.append({"event": "started"})
+    assert not log.path.with_name("elsewhere").exists()
 
 
 def test_a_write_that_hits_a_full_disk_is_taken_back_and_refused(log: AuditLog) -> None:
@@ -399,6 +414,20 @@ def test_checking_a_hostile_log_takes_little_memory(log: AuditLog) -> None:
     assert found.problems[-1] == (2_000, "1900 more problems are not listed.")
 
 
+def test_a_log_that_is_cut_while_it_is_read_is_reported(log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(log)
+    real = files.exclusive
+
+    @contextmanager
+    def then_cut(fd: int) -> Iterator[None]:
+        with real(fd):
+            yield
+        os.truncate(log.path, 0)
+
+    monkeypatch.setattr(audit, "exclusive", then_cut)
+    assert [number for number, _ in verify(log.path).problems] == [1, 1]
+
+
 # Reading
 
 
@@ -463,7 +492,11 @@ def test_a_duration_is_what_the_end_says_or_the_time_between_the_lines(
 
 
 def test_forged_and_damaged_lines_do_not_hide_the_others(log: AuditLog) -> None:
-    deep = b'{"seq":1,"prev":"","time":"","event":"ended","call":"deep","token":' + b"[" * 900 + b"]" * 900 + b"}\n"
+    # Around some depth Python can still read a value and cannot write it any more.
+    deep = b"".join(
+        b'{"seq":1,"prev":"","time":"","event":"ended","token":' + b"[" * depth + b"]" * depth + b"}\n"
+        for depth in range(600, 1000)
+    )
     log.path.write_bytes(
         b"nonsense\n"
         + line(event=["ended"])

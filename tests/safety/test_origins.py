@@ -96,6 +96,7 @@ def test_sharp_s_is_not_read_as_double_s_which_is_another_owners_site() -> None:
         ("https:/shop.example", "https://shop.example"),
         ("https//shop.example", "https://shop.example"),
         ("http:shop.example", "http://shop.example"),
+        ("https:localhost:3000", "https://localhost:3000"),
         ("localhost", "http://localhost"),
         ("localhost:3000", "http://localhost:3000"),
         ("LOCALHOST:3000/app", "http://localhost:3000"),
@@ -208,8 +209,9 @@ def test_a_secret_is_refused_and_not_repeated(entry: str) -> None:
     with pytest.raises(OriginError, match="looks like a token value or an API key") as refusal:
         normalise(entry)
     assert refusal.value.suggestion is None
+    letters = "".join(c for c in str(refusal.value) if c.isalnum())
     for random_part in ("0123456789", "abcdef"):
-        assert random_part not in str(refusal.value)
+        assert random_part not in letters
 
 
 @pytest.mark.parametrize(

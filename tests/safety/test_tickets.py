@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtype_mcp.safety import audit, tickets
+from runtype_mcp.safety import files, tickets
 from runtype_mcp.safety.tickets import MOST_WAITING, Ticket, TicketError, Tickets, state_dir
 from tests.safety.test_audit import race
 
@@ -431,9 +431,9 @@ def test_a_lock_that_nobody_gives_back_is_an_error_and_not_a_hang(
     desk: Tickets, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.approve(desk.request(DELETE, **FACTS).code, "ada")
-    monkeypatch.setattr(tickets, "exclusive", partial(audit.exclusive, seconds=0.02))
+    monkeypatch.setattr(tickets, "exclusive", partial(files.exclusive, seconds=0.02))
     refused = pytest.raises(TicketError, match="keeps it locked")
-    with (directory / "tickets.lock").open("rb") as other, audit.exclusive(other.fileno()), refused:
+    with (directory / "tickets.lock").open("rb") as other, files.exclusive(other.fileno()), refused:
         desk.take(DELETE)
     assert desk.take(DELETE) is not None
 
@@ -482,7 +482,7 @@ def test_two_takers_in_one_process_share_one_approval(desk: Tickets, directory: 
     desk.approve(desk.request(DELETE, **FACTS).code, "ada")
     second = Tickets(directory, now=clock, ttl=100)
     outcomes: list[object] = []
-    real = audit.create_private
+    real = files.create_private
 
     def late(*args: Any, **kwargs: Any) -> None:
         with suppress(TicketError):
@@ -491,7 +491,7 @@ def test_two_takers_in_one_process_share_one_approval(desk: Tickets, directory: 
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(tickets, "create_private", late)
-        patched.setattr(tickets, "exclusive", partial(audit.exclusive, seconds=0.02))
+        patched.setattr(tickets, "exclusive", partial(files.exclusive, seconds=0.02))
         assert desk.take(DELETE) is not None
     assert outcomes == []
 

@@ -1,0 +1,103 @@
+"""The documents say what is so: their commands run, their links lead somewhere, their tables are complete."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import anyio
+import pytest
+
+from runtype_mcp import __version__
+from runtype_mcp.tools import ENDPOINTS
+from tests.support import LEGACY, subprocess_assistant
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+README = (ROOT / "README.md").read_text("utf-8")
+PACKAGE = "\n".join(path.read_text("utf-8") for path in (ROOT / "runtype_mcp").rglob("*.py"))
+
+# Commands that .ci/run runs itself, from the README, in a fresh copy.
+RUN_BY_CI = ("python3 -m venv",)
+# Commands of other programs: only the part that is ours is run.
+OTHERS = ("claude mcp add",)
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+
+
+def commands() -> list[str]:
+    return [line for block in blocks("sh") for line in block.splitlines() if not line.startswith(RUN_BY_CI)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_of_the_readme_is_one(command: str, tmp_path: Path) -> None:
+    words = command.split()
+    if command.startswith(OTHERS):
+        assert words[-1].endswith(".venv/bin/runtype-mcp")
+        return
+    assert words[0] == "runtype-mcp"
+    log = tmp_path / "audit.jsonl"
+    log.touch(mode=0o600)
+    fill = {"8765": "0", "8766": "0", "audit.jsonl": str(log), "sandbox.db": str(tmp_path / "sandbox.db")}
+    arguments = [fill.get(word, word) for word in words[1:]]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runtype_mcp", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    if words[1] in ("http", "sandbox"):  # these serve until they are stopped
+        assert process.stderr is not None
+        assert "http://127.0.0.1:" in process.stderr.readline()
+        process.terminate()
+        process.communicate(timeout=30)
+        return
+    _, errors = process.communicate(timeout=60)
+    expected = 1 if words[1] == "approve" else 0  # it insists on a terminal
+    assert process.returncode == expected, errors
+
+
+@pytest.mark.anyio
+async def test_each_configuration_of_a_host_starts_the_server() -> None:
+    found = [json.loads(block) for block in blocks("json")]
+    servers = [(config.get("mcpServers") or config["servers"])["runtype"] for config in found]
+    assert len(servers) == 2
+    for server in servers:
+        assert server["command"].endswith(".venv/bin/runtype-mcp")
+        with anyio.fail_after(60):
+            async with subprocess_assistant(server.get("args", []), LEGACY, **server["env"]) as model:
+                assert (await model.client.list_tools()).tools
+
+
+def test_the_readme_lists_every_tool_in_order() -> None:
+    assert re.findall(r"^\| `(\w+_client_\w+)` \|", README, re.M) == [endpoint.name for endpoint in ENDPOINTS]
+
+
+def test_the_readme_lists_every_setting() -> None:
+    documented = re.findall(r"^\| `(RUNTYPE_\w+)` \|", README, re.M)
+    assert len(set(documented)) == len(documented)
+    # A prefix alone, such as the one by which variables are found, ends with an underscore.
+    assert set(documented) == {name for name in re.findall(r"\bRUNTYPE_\w+\b", PACKAGE) if not name.endswith("_")} - {
+        "RUNTYPE_CLIENT_TOKEN"  # the variable of an env file in examples
+    }
+
+
+def test_the_bundle_says_what_the_package_is() -> None:
+    manifest = json.loads((ROOT / "manifest.json").read_text("utf-8"))
+    assert manifest["version"] == __version__
+    assert sorted(tool["name"] for tool in manifest["tools"]) == sorted(endpoint.name for endpoint in ENDPOINTS)
+    assert set(manifest["server"]["mcp_config"]["env"]) <= set(re.findall(r"`(RUNTYPE_\w+)`", README))
+
+
+def test_the_changelog_knows_this_version() -> None:
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dynamic"] == ["version"]
