@@ -1,8 +1,10 @@
-"""The measurements. Each returns samples, by server; servers take turns, and the order turns with every round."""
+"""The measurements, each a section of the page: its docstring is the text, what it returns the table.
+
+It returns samples by server and column. Servers take turns, and the order turns with every round.
+"""
 
 import asyncio
 import json
-import re
 import shutil
 import socket
 import statistics
@@ -12,22 +14,24 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
 import httpx2
 
-from benchmarks.servers import CACHE, Server, environment, servers
+from benchmarks.servers import CACHE, HERE, Server, environment, servers
 from benchmarks.upstream import TOKEN_ID
-from benchmarks.wire import Stdio, http_request, load, memory
+from benchmarks.wire import Stdio, http_request, load, open_session
 
 T = TypeVar("T")
 Samples = dict[str, dict[str, Any]]
 FLOOR = "httpx2 alone"
 SETTLE = 1.0  # seconds after tools/list: memory that is taken in the background counts too
+CALLERS = (1, 16, 64)
+KEEP_ALL = httpx2.Limits(max_connections=100, max_keepalive_connections=100)
+UPSTREAMS = {"sandbox": "benchmarks.sandbox", "pre-rendered": "benchmarks.upstream"}
 MANY = {
-    "list": ("list_client_tokens", {"environment": "test"}),
+    "filtered list": ("list_client_tokens", {"environment": "test"}),
     "audit": ("audit_client_tokens", {}),
 }
 
@@ -36,7 +40,7 @@ MANY = {
 def upstream(module: str = "benchmarks.upstream", count: int = 200) -> Iterator[str]:
     """A server in its own process that prints its port; yields its address."""
     argv = [sys.executable, "-m", module, str(count)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=HERE.parent) as process:
         assert process.stdout
         try:
             yield f"http://127.0.0.1:{int(process.stdout.readline())}"
@@ -55,43 +59,45 @@ def p99(values: list[float]) -> float:
 
 
 def start(quick: bool) -> Samples:
-    """Milliseconds from spawn to each reply, and MiB before the first call."""
-    samples: Samples = defaultdict(lambda: defaultdict(list))
+    """Start
+
+    From spawn to each reply over stdio, and what the process holds one second after `tools/list`. The first call
+    follows `tools/list` at once, so work put off until then shows. The bare interpreters are timed to their exit.
+    """
     floors = {"python -c pass": [sys.executable, "-c", "pass"]}
-    if found := shutil.which("node"):
-        floors["node -e 0"] = [found, "-e", "0"]
+    if node := shutil.which("node"):
+        floors["node -e 0"] = [node, "-e", "0"]
+    samples: Samples = {name: defaultdict(list) for name in [*floors, *(server.name for server in servers())]}
     shutil.rmtree(CACHE / "xdg", ignore_errors=True)
     with upstream() as url:
-        for n, server in turns(servers(), 1 + (4 if quick else 16)):
+        for n, server in turns([*servers()], 1 + (4 if quick else 16)):
             with Stdio(server, url) as client:
                 client.initialize()
-                initialized = client.answered
+                sample = {"initialize, ms": client.since_spawn()}
                 client.tools()
-                listed = client.answered
+                sample["tools/list, ms"] = client.since_spawn()
                 if n % 2 == 0:  # half the rounds look at memory, half call at once
                     time.sleep(SETTLE)
-                    sample = {"memory": client.memory()}
+                    sample["memory, MiB"] = client.memory()
                 elif server.get:
                     client.get_one()
-                    sample = {"first call": (client.answered - client.spawned) * 1000}
-                else:
-                    sample = {}
-                sample["initialize"] = (initialized - client.spawned) * 1000
-                sample["tools/list"] = (listed - client.spawned) * 1000
-            if n > 0:  # the first start fills caches: bytecode, pages, ours
-                for name, value in sample.items():
-                    samples[server.name][name].append(value)
+                    sample["first call, ms"] = client.since_spawn()
+            for name, value in sample.items() if n > 0 else ():  # the first start fills caches: bytecode, pages, ours
+                samples[server.name][name].append(value)
             for name, argv in floors.items():
                 began = perf_counter()
                 subprocess.run(argv, check=True)
-                samples[name]["initialize"].append((perf_counter() - began) * 1000)
+                samples[name]["initialize, ms"].append((perf_counter() - began) * 1000)
     return samples
 
 
 def calls(quick: bool) -> Samples:
-    """Milliseconds for one client token over stdio, one call at a time."""
+    """One call over stdio
+
+    Get one client token, one call after the other. `httpx2 alone` asks the upstream itself.
+    """
     samples: Samples = defaultdict(lambda: defaultdict(list))
-    with ExitStack() as stack, asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, ExitStack() as stack:
         url = stack.enter_context(upstream())
         floor = httpx2.AsyncClient(base_url=url)
         stack.callback(lambda: runner.run(floor.aclose()))
@@ -104,17 +110,18 @@ def calls(quick: bool) -> Samples:
                 latencies.append(perf_counter() - began)
             return latencies
 
-        clients = [stack.enter_context(Stdio(server, url)) for server in servers() if server.get]
-        clients = [client for client in clients if not client.server.fresh_cache]
-        for client in clients:
-            client.initialize()
-            client.tools()
-        for n, client in turns([*clients, None], 1 + (4 if quick else 12)):
+        measured = [server for server in servers() if server.get and not server.fresh_cache]
+        clients: list[Stdio | None] = [None]  # nobody between us and the upstream
+        for server in measured:
+            clients.append(opened := stack.enter_context(Stdio(server, url)))
+            opened.initialize()
+            opened.tools()
+        for n, client in turns(clients, 1 + (4 if quick else 12)):
             latencies = [client.get_one() for _ in range(50)] if client else runner.run(direct())
             if n > 0:
                 name = client.server.name if client else FLOOR
-                samples[name]["p50"].append(statistics.median(latencies) * 1000)
-                samples[name]["p99"].append(p99(latencies) * 1000)
+                samples[name]["p50, ms"].append(statistics.median(latencies) * 1000)
+                samples[name]["p99, ms"].append(p99(latencies) * 1000)
     return samples
 
 
@@ -125,8 +132,8 @@ def listening(server: Server, url: str) -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     argv = [part.replace("$PORT", str(port)).replace("$URL", url) for part in server.http or []]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(argv, env=environment(server, url, CACHE / "xdg"), **quiet) as process:
+    env, null = environment(server, url, CACHE / "xdg"), subprocess.DEVNULL
+    with subprocess.Popen(argv, env=env, stdin=null, stdout=null, stderr=null) as process:
         try:
             for _ in range(200):
                 with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
@@ -138,22 +145,31 @@ def listening(server: Server, url: str) -> Iterator[int]:
 
 
 def http(quick: bool) -> Samples:
-    """Requests a second, and latencies in milliseconds, at 1, 16 and 64 callers."""
+    """Over HTTP
+
+    The same call by 1, 16 and 64 callers, each waiting for its answer; latencies in milliseconds. All in the
+    stateless mode of 2026-07-28, and once more with a session of 2025-11-25 for each caller: FastMCP lists its tools
+    before every stateless call, so its sessions are its faster mode.
+    """
     samples: Samples = defaultdict(lambda: defaultdict(list))
     names = ["runtype-mcp", "mcp MCPServer", "mcp low-level", "fastmcp from_openapi"]
-    seconds = 1.0 if quick else 2.5
-    with ExitStack() as stack, asyncio.Runner() as runner:
+    seconds = 1.0 if quick else 2.0
+    with asyncio.Runner() as runner, ExitStack() as stack:
         url = stack.enter_context(upstream())
-        ports = {
-            server: stack.enter_context(listening(server, url)) for server in servers() if server.name in names
-        }
-        requests = {
-            server.name: (port, http_request(port, *server.get)) for server, port in ports.items() if server.get
-        }
+        targets: dict[tuple[str, int], tuple[int, list[bytes]]] = {(FLOOR, callers): (0, []) for callers in CALLERS}
+        for server in servers():
+            if server.name in names and server.get:
+                port = stack.enter_context(listening(server, url))
+                params = {"name": server.get[0], "arguments": server.get[1]}
+                stateless = http_request(port, "tools/call", params)
+                for callers in CALLERS:
+                    targets[server.name, callers] = port, [stateless] * callers
+                sessions = [open_session(port) for _ in range(CALLERS[-1])]
+                requests = [http_request(port, "tools/call", params, session) for session in sessions]
+                targets[f"{server.name}, sessions", CALLERS[-1]] = port, requests
 
         async def direct(callers: int) -> list[float]:
             latencies: list[float] = []
-            limits = httpx2.Limits(max_connections=100, max_keepalive_connections=100)
             until = perf_counter() + seconds
 
             async def caller(client: httpx2.AsyncClient) -> None:
@@ -161,25 +177,27 @@ def http(quick: bool) -> Samples:
                     json.loads((await client.get(f"/v1/client-tokens/{TOKEN_ID}")).content)
                     latencies.append(perf_counter() - began)
 
-            async with httpx2.AsyncClient(base_url=url, limits=limits) as client:
+            async with httpx2.AsyncClient(base_url=url, limits=KEEP_ALL) as client:
                 await asyncio.gather(*(caller(client) for _ in range(callers)))
             return latencies
 
-        for n, name in turns([*requests, FLOOR], 1 + (2 if quick else 6)):
-            for callers in (1, 16, 64):
-                if name == FLOOR:
-                    latencies = runner.run(direct(callers))
-                else:
-                    latencies = runner.run(load(*requests[name], callers, seconds))
-                if n > 0:
-                    samples[name][f"{callers} req/s"].append(len(latencies) / seconds)
-                    samples[name][f"{callers} p50"].append(statistics.median(latencies) * 1000)
-                    samples[name][f"{callers} p99"].append(p99(latencies) * 1000)
+        samples[FLOOR].update({f"{what} at {n}": [] for n in CALLERS for what in ("req/s", "p50", "p99")})  # in order
+        for n, (name, callers) in turns(list(targets), 1 + (2 if quick else 6)):
+            port, requests = targets[name, callers]
+            latencies = runner.run(load(port, requests, seconds) if requests else direct(callers))
+            if n > 0:
+                samples[name][f"req/s at {callers}"].append(len(latencies) / seconds)
+                samples[name][f"p50 at {callers}"].append(statistics.median(latencies) * 1000)
+                samples[name][f"p99 at {callers}"].append(p99(latencies) * 1000)
     return samples
 
 
 def tokens(quick: bool) -> Samples:
-    """Tokens (o200k) of tools/list as a model sees it and on the wire, and of a list of 200 client tokens."""
+    """Tokens
+
+    o200k. A model sees each tool's name, description and input schema; the wire also carries output schemas, titles
+    and annotations. The last column is a list of 200 client tokens, as text.
+    """
     import bpe_openai
 
     encoding = bpe_openai.get_encoding("o200k_base")
@@ -205,3 +223,42 @@ def tokens(quick: bool) -> Samples:
         raw = httpx2.get(f"{url}/v1/client-tokens", params={"limit": 200, "offset": 0}).text
         samples["the API"] = {"list of 200": count(raw)}
     return samples
+
+
+def many(quick: bool) -> Samples:
+    """Ten thousand client tokens
+
+    One tool call over all pages of 200, against fetching and parsing the same pages with httpx2, and the process's
+    highest memory, with 2,000 tokens and with 10,000. The pre-rendered upstream takes almost no time, so there
+    nearly all is the tool's own work; no real API is faster than the sandbox.
+    """
+    samples: Samples = defaultdict(lambda: defaultdict(list))
+    ours = [server for server in servers() if server.name == "runtype-mcp"]
+
+    def pages(url: str) -> None:
+        with httpx2.Client(base_url=url, headers={"Authorization": "Bearer rt_test_bench"}) as client:
+            offset, more = 0, True
+            while more:
+                page = client.get("/v1/client-tokens", params={"limit": 200, "offset": offset}).json()
+                offset, more = offset + 200, page["pagination"]["hasMore"]
+
+    for kind, module in UPSTREAMS.items():
+        for count in (2_000, 10_000):
+            with upstream(module, count) as url:
+                pages(url)
+                for _ in range(3 if quick else 7):
+                    began = perf_counter()
+                    pages(url)
+                    samples[FLOOR][f"{kind}, {count:,}, s"].append(perf_counter() - began)
+                    for server, (what, call) in ((server, tool) for server in ours for tool in MANY.items()):
+                        with Stdio(server, url) as client:
+                            client.initialize()
+                            client.call("list_client_tokens", {"limit": 1})  # past what a first call loads
+                            began = perf_counter()
+                            client.call(*call)
+                            samples[what][f"{kind}, {count:,}, s"].append(client.answered - began)
+                            samples[what][f"{kind}, {count:,}, MiB"].append(client.memory("VmHWM"))
+    return samples
+
+
+GROUPS = {group.__name__: group for group in (start, calls, http, tokens, many)}

@@ -45,7 +45,7 @@ def install() -> None:
     for name, requirement in PYTHON_PEERS.items():
         if not (CACHE / name / requirement).exists():
             subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, CACHE / name], check=True)
-            pip = [uv, "pip", "install", "-q", "--compile-bytecode", "--override", override]
+            pip: list[str | Path] = [uv, "pip", "install", "-q", "--compile-bytecode", "--override", override]
             subprocess.run([*pip, "--python", CACHE / name / "bin" / "python", requirement], check=True)
             (CACHE / name / requirement).touch()
     if shutil.which("npm") and not (CACHE / "node_modules").exists():
@@ -63,7 +63,7 @@ def servers() -> list[Server]:
 
     def script(name: str, file: str, python: str, get: tuple[str, dict[str, Any]], **env: str) -> Server:
         argv = [python, str(PEERS / file)]
-        return Server(name, argv, [*argv, "$PORT"], get, env)
+        return Server(name, argv, [*argv, "$PORT"], get, env | {"PYTHONPATH": str(HERE.parent)})
 
     ours, ours_http = [str(OURS)], [str(OURS), "http", "--port", "$PORT"]
     awslabs = [str(CACHE / "awslabs" / "bin" / "awslabs.openapi-mcp-server"), "--api-url", "$URL"]

@@ -43,7 +43,8 @@ class Stdio:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.close()
         try:
             self.process.wait(2)
@@ -76,6 +77,10 @@ class Stdio:
         initialized = self.answered
         self.send({"method": "notifications/initialized"})
         self.answered = initialized
+
+    def since_spawn(self) -> float:
+        """Milliseconds from spawn to the last answer."""
+        return (self.answered - self.spawned) * 1000
 
     def tools(self) -> list[dict[str, Any]]:
         tools: list[dict[str, Any]] = self.ask("tools/list", {})["tools"]

@@ -43,7 +43,7 @@ def approve(code: str) -> int:
         ticket = tickets.find(code)
         if ticket is None or ticket.state != "waiting":
             return _failed("No call waits under this code: it was mistyped, has expired, or is decided already.")
-        _say(f"{_what(ticket)}\nAPI: {ticket.base_url}")
+        _say(f"{_what(ticket)}\nAPI: {clean(ticket.base_url, 255)}")
         for line in ticket.lines:
             _say(f"- {clean(line, 400)}")
         _say(_live_facts(load(), ticket))
@@ -53,11 +53,18 @@ def approve(code: str) -> int:
             tickets.deny(ticket.code)
             _say("Denied. Nothing was approved.")
             return 1
-        tickets.approve(ticket.code, getpass.getuser())
+        tickets.approve(ticket.code, _who())
     except (TicketError, EOFError) as exc:
         return _failed(str(exc) or "No answer. Nothing was approved.")
     _say("Approved. The same call now goes ahead once.")
     return 0
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user whom the system has no name for, as in a container
+        return "a user without a name"
 
 
 def _what(ticket: Ticket) -> str:

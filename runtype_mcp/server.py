@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import mcp_types
 from mcp.server.caching import CacheHint
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 
 from runtype_mcp import __version__
@@ -30,7 +32,18 @@ class RuntypeServer(MCPServer[None]):
     def __init__(self, app: App, **options: Any) -> None:
         self.app = app
         self._hidden = {endpoint.name for endpoint in ENDPOINTS if forbidden(endpoint, app.settings)}
+        self._known = {endpoint.name for endpoint in ENDPOINTS}
         super().__init__(tools=[build_tool(endpoint, app) for endpoint in ENDPOINTS], **options)
+        # Outermost, which the SDK's own option is not: its spans repeat names as well as its errors and logs do.
+        self._lowlevel_server.middleware.insert(0, self._mask)
+
+    async def _mask(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Mask secrets in what a client names: a value in the place of a tool's name, a URI or a prompt's argument."""
+        if not ctx.params or (ctx.method == "tools/call" and ctx.params.get("name") in self._known):
+            return await call_next(ctx)
+        taken_as_is = ("arguments", "inputResponses", "requestState") if ctx.method == "tools/call" else ()
+        params = {k: v if k in taken_as_is else self.app.redactor.any(v) for k, v in ctx.params.items()}
+        return await call_next(replace(ctx, params=params))
 
     async def list_tools(self) -> list[mcp_types.Tool]:
         # A forbidden tool stays callable, so that the refusal can say who decided; it is not offered.

@@ -243,31 +243,40 @@ def conversations(found: list[models.Conversation], has_more: bool, next_offset:
 
 
 def as_text(data: dict[str, Any]) -> str:
-    """The same facts as `data`, a line each."""
+    """The same facts as `data`, a line each. No text from a token can pass for another fact or another line."""
     lines: list[str] = []
     for key, value in data.items():
-        if isinstance(value, list) and value and (isinstance(value[0], dict) or any(len(str(v)) > 60 for v in value)):
+        if isinstance(value, str):
+            lines.append(f"{key}: {value}")  # our own words; what visitors wrote is fenced
+        elif isinstance(value, list) and value and (isinstance(value[0], dict) or any(len(str(v)) > 60 for v in value)):
             lines.append(f"{key}:")
-            lines += [f"- {_inline(item)}" for item in value]
+            lines += [f"- {_line(item)}" for item in value]
         else:
-            lines.append(f"{key}: {_inline(value)}")
+            lines.append(f"{key}: {_line(value)}")
     return "\n".join(lines)
 
 
-def _inline(value: Any) -> str:
+def _line(value: Any) -> str:
     match value:
         case str():
-            return value
+            return value if value.isprintable() else compact(value)
+        case dict() if value:
+            return "; ".join(f"{name}: {_fact(item)}" for name, item in value.items())
+        case _:
+            return _fact(value)
+
+
+def _fact(value: Any) -> str:
+    match value:
+        case str():
+            return value if value.isprintable() and "; " not in value else compact(value)
         case list() if all(isinstance(item, str) for item in value):
-            return ", ".join(value) or "none"
-        case dict() if value and not any(isinstance(v, dict) for v in value.values()):
-            return "; ".join(f"{k}: {_inline(v)}" for k, v in value.items())
-        case dict() if "id" in value:
-            return "; ".join(f"{k}: {_inline(v)}" for k, v in value.items())
+            return ", ".join(map(_fact, value)) or "none"
         case _:
             return compact(value)
 
 
 def compact(value: Any) -> str:
-    """JSON without what only costs tokens."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """JSON without what only costs tokens, on one line to every reader."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if text.isprintable() else json.dumps(value, separators=(",", ":"))

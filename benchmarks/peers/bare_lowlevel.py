@@ -6,10 +6,11 @@ from typing import Any
 
 import anyio
 import mcp_types as types
-import tools
 import uvicorn
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
+
+from benchmarks.peers.tools import TOOLS
 
 STRING, NUMBER, STRINGS = {"type": "string"}, {"type": "integer"}, {"type": "array", "items": {"type": "string"}}
 TOKEN: dict[str, Any] = {"client_token": STRING}
@@ -30,7 +31,7 @@ PROPERTIES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "regenerate_client_token": (TOKEN, ["client_token"]),
     "list_client_token_conversations": (TOKEN | PAGE, ["client_token"]),
 }
-FUNCTIONS = {function.__name__: function for function in tools.TOOLS}
+FUNCTIONS = {function.__name__: function for function in TOOLS}
 LISTED = [
     types.Tool(
         name=name,
@@ -53,9 +54,7 @@ async def call_tool(ctx: Any, params: types.CallToolRequestParams) -> types.Call
 
 
 # Without get_tool_input_schema, every modern HTTP call with arguments runs a tools/list first.
-server = Server(
-    "client-tokens", on_list_tools=list_tools, on_call_tool=call_tool, get_tool_input_schema=SCHEMAS.get
-)
+server = Server("client-tokens", on_list_tools=list_tools, on_call_tool=call_tool, get_tool_input_schema=SCHEMAS.get)
 
 
 async def stdio() -> None:

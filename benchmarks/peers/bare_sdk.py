@@ -3,7 +3,8 @@
 import sys
 
 from mcp.server import MCPServer
-from tools import TOOLS
+
+from benchmarks.peers.tools import TOOLS
 
 server = MCPServer("client-tokens", log_level="WARNING")  # an access-log line per call would slow it down
 for function in TOOLS:

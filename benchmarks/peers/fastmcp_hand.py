@@ -3,7 +3,8 @@
 import sys
 
 from fastmcp import FastMCP  # type: ignore[import-not-found]  # lives in its own environment
-from tools import TOOLS
+
+from benchmarks.peers.tools import TOOLS
 
 server = FastMCP("client-tokens")
 for function in TOOLS:

@@ -1,6 +1,7 @@
 """Eight tools that forward to the API with httpx2 and return what it sent."""
 
 import os
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import httpx2
@@ -55,7 +56,7 @@ async def update_client_token(
     rate_limit_per_hour: int | None = None,
 ) -> dict[str, Any]:
     """Change a client token's settings."""
-    body = {"name": name, "allowedOrigins": allowed_origins, "isActive": is_active}
+    body: dict[str, Any] = {"name": name, "allowedOrigins": allowed_origins, "isActive": is_active}
     body |= {"rateLimitPerMinute": rate_limit_per_minute, "rateLimitPerHour": rate_limit_per_hour}
     changes = {field: value for field, value in body.items() if value is not None}
     return await call("PUT", f"/{client_token}", json=changes)
@@ -81,7 +82,7 @@ async def list_client_token_conversations(client_token: str, limit: int = 20, of
     return await call("GET", f"/{client_token}/conversations", params={"limit": limit, "offset": offset})
 
 
-TOOLS = [
+TOOLS: list[Callable[..., Awaitable[dict[str, Any]]]] = [
     list_client_tokens,
     create_client_token,
     get_client_token,

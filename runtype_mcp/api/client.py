@@ -7,6 +7,7 @@ One HTTP client is made at the first call and closed by `aclose`.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -118,17 +119,28 @@ class RuntypeClient:
 
     async def iterate_client_tokens(self) -> AsyncIterator[list[models.ClientToken]]:
         """All tokens, a page at a time, by `hasMore`. A token that a shifted page repeats is given once."""
-        offset, before = 0, set[str]()
-        while True:
-            page = await self.list_client_tokens(PAGE, offset)
-            fresh = [token for token in page.client_tokens if token.id not in before]
-            yield fresh
-            if page.pagination is None or not page.pagination.has_more:
-                return
-            if not fresh:
-                raise errors.PermanentError("The API's list of tokens repeats a page and does not end.")
-            before = {token.id for token in page.client_tokens}
-            offset += len(page.client_tokens)
+        offset, given = 0, set[str]()
+        coming: asyncio.Task[models.ClientTokenPage] | None = None
+        try:
+            while True:
+                page = await (coming or self.list_client_tokens(PAGE, offset))
+                coming = None
+                fresh = [token for token in page.client_tokens if token.id not in given]
+                more = page.pagination is not None and page.pagination.has_more
+                if more and not fresh:
+                    raise errors.PermanentError("The API's list of tokens repeats a page and does not end.")
+                given.update(token.id for token in fresh)
+                offset += len(page.client_tokens)
+                if more:
+                    # The API works on the next page while the caller works on this one.
+                    coming = asyncio.create_task(self.list_client_tokens(PAGE, offset))
+                    await asyncio.sleep(0)
+                yield fresh
+                if not more:
+                    return
+        finally:
+            if coming is not None:
+                coming.cancel()
 
     # The one way out.
 
@@ -156,8 +168,14 @@ class RuntypeClient:
                     try:
                         return await self._once(method, path, answer, params, body)
                     except _NOT_SENT as exc:
+                        if "certificate" in str(exc):  # no waiting mends that
+                            raise errors.PermanentError(
+                                f"The API at {self._base_url} has a certificate that this machine does not trust.",
+                                "Ask the operator to check RUNTYPE_BASE_URL, and whether a proxy's own certificate "
+                                "must be trusted here (SSL_CERT_FILE).",
+                            ) from exc
                         failure: errors.ClientTokenError = errors.RetryableError(
-                            f"The API at {self._base_url} cannot be reached ({type(exc).__name__}).",
+                            f"The API at {self._base_url} cannot be reached ({str(exc) or type(exc).__name__}).",
                             "Check the network and RUNTYPE_BASE_URL, then try again.",
                         )
                     except errors.RetryableError as exc:
@@ -191,9 +209,11 @@ class RuntypeClient:
             what = f"The connection to the API failed before its answer was complete ({type(exc).__name__})."
             raise self._lost(method, what, True) from exc
         if not 200 <= response.status_code < 300:
+            # An API may repeat the key in its complaint. Masked before anything is cut, so that no part of it stays.
+            raw = raw.replace(str(self._api_key).encode(), b"[redacted]")
             raise errors.from_response(method, response.status_code, response.headers, raw)
         try:
-            return answer.model_validate_json(raw)
+            return _parsed(answer, raw)
         except ValidationError as exc:
             # The places that do not fit, never what stands there: it may be a value.
             places = sorted(
@@ -227,21 +247,50 @@ class RuntypeClient:
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
             transport = httpx.ASGITransport(app=self._app()) if self._app else None
-            self._http = httpx.AsyncClient(
-                base_url=self._base_url,
-                headers={
-                    "Authorization": f"Bearer {self._api_key}",
-                    "User-Agent": f"runtype-mcp/{__version__} (python)",
-                    "Accept": "application/json",
-                },
-                timeout=httpx.Timeout(self._total_timeout, connect=self._connect_timeout),
-                # Never followed: the key would travel to wherever the redirect points.
-                follow_redirects=False,
-                transport=transport,
-            )
+            try:
+                self._http = httpx.AsyncClient(
+                    base_url=self._base_url,
+                    headers={
+                        "Authorization": f"Bearer {self._api_key}",
+                        "User-Agent": f"runtype-mcp/{__version__} (python)",
+                        "Accept": "application/json",
+                    },
+                    timeout=httpx.Timeout(self._total_timeout, connect=self._connect_timeout),
+                    # Never followed: the key would travel to wherever the redirect points.
+                    follow_redirects=False,
+                    transport=transport,
+                    # http:// is this machine alone: no proxy of the environment may see the key in the clear.
+                    trust_env=self._base_url.startswith("https:"),
+                )
+            except (ValueError, OSError, ImportError, httpx.InvalidURL) as exc:
+                # A proxy or a certificate file of the environment. Its text is left out: it may hold a password.
+                raise errors.PermanentError(
+                    f"No connection can be prepared ({type(exc).__name__}).",
+                    "Ask the operator to check RUNTYPE_BASE_URL, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE.",
+                ) from None
         return self._http
 
 
+def _parsed(answer: type[T], raw: bytes) -> T:
+    try:
+        return answer.model_validate_json(raw)
+    except ValidationError as exc:
+        # A text that JavaScript cut inside a character ends in half a surrogate pair: legal JSON, but no text here.
+        # One visitor's words must not hide a whole page, so the half becomes a question mark.
+        try:
+            whole = json.dumps(json.loads(raw), ensure_ascii=False).encode("utf-8", "replace")
+        except (ValueError, RecursionError):
+            raise exc from None
+        return answer.model_validate_json(whole)
+
+
 def _path(token_id: str, tail: str = "") -> str:
+    # URL parsers fold these away even when they are percent-encoded, and would name another path.
+    if token_id in ("", ".", ".."):
+        raise errors.UserInputError(
+            f"'{token_id}' is not an id.",
+            "Call list_client_tokens to see which tokens exist.",
+            changed="Nothing was sent.",
+        )
     # Ids come from models. Percent-encode everything, "/" and "." included, so that no id can name another path.
     return "/v1/client-tokens/" + quote(token_id, safe="").replace(".", "%2E") + tail

@@ -116,6 +116,13 @@ def from_response(method: str, status: int, headers: Mapping[str, str], body: by
             "Do not retry; tell the user which permission is missing.",
             status=status,
         )
+    if status == 404 and _json(body) is None:
+        # A gateway's page is no word about a token: a delete must not take it for "gone".
+        return PermanentError(
+            "There is no client-token API at this address (404).",
+            "Ask the operator to check RUNTYPE_BASE_URL.",
+            status=status,
+        )
     if status == 404:
         what = "The API found no such client token, flow, agent or surface."
         return NotFound(what + says, "Call list_client_tokens to see which tokens exist.", status=status)
@@ -131,16 +138,14 @@ def from_response(method: str, status: int, headers: Mapping[str, str], body: by
             "A fresh value can be made with regenerate_client_token; the old one then stops working.",
             status=status,
         )
+    what = f"The API failed with status {status}.{says}"
     if 300 <= status < 400:
-        return PermanentError(
-            f"The API answered with a redirect ({status}); none is followed, because the key would travel along.",
-            "Ask the operator to check RUNTYPE_BASE_URL.",
-            status=status,
-        )
-    if status >= 500:
-        what = f"The API failed with status {status}.{says}"
+        what = f"The API answered with a redirect ({status}); none is followed, because the key would travel along."
+        if method == "GET" or status in (307, 308):  # the other ones may follow a write that was done
+            return PermanentError(what, "Ask the operator to check RUNTYPE_BASE_URL.", status=status)
+    if not 400 <= status < 500 or status == 408:
         if method == "GET":
-            return RetryableError(what, "Try again later.", status=status)
+            return RetryableError(what, "Try again later.", status=status, retry_after=retry_after(headers))
         return OutcomeUnknown(what, "Read the token before repeating this.", changed="", status=status)
     return UserInputError(f"The API refused the call ({status}).{says}", "Correct it and call again.", status=status)
 
@@ -176,7 +181,7 @@ def _said(body: bytes) -> str:
     """What an error body says, from any of the shapes that the platform sends. Never markup, never long."""
     data = _json(body)
     if data is None:
-        text = body[:2000].decode("utf-8", "replace").strip()
+        text = body[:2000].decode("utf-8-sig", "replace").strip()
         return "" if text[:1] in ("<", "{", "[") else _cut(text)
     error = data.get("error")
     inner = cast("dict[str, object]", error) if isinstance(error, dict) else {}
@@ -200,6 +205,7 @@ def _said(body: bytes) -> str:
 
 
 def _cut(text: str) -> str:
-    text = " ".join(text.split())
+    # Half a surrogate pair is legal in JSON, and in no text that leaves this process.
+    text = " ".join(text.encode("utf-8", "replace").decode().split())
     text = text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
     return text if not text or text.endswith((".", "!", "?", "…")) else text + "."

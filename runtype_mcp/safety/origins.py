@@ -18,6 +18,8 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _OPAQUE = frozenset({"about", "blob", "data", "file", "filesystem", "javascript"})
 _NULL = "names no site: its pages send 'null', which sandboxed frames on any site send too"
 
+# What nearly every stored entry is, and canonical as it stands. Without an underscore it is no secret either.
+_USUAL = re.compile(r"https://(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
@@ -26,7 +28,8 @@ class OriginError(ValueError):
 
     def __init__(self, entry: str, problem: str, suggestion: str | None = None) -> None:
         advice = f"; use '{suggestion}'" if suggestion else ""
-        super().__init__(f"'{_shown(entry)}' {problem}{advice}.")
+        # Whole: a problem may quote a part of the entry after it was lower-cased.
+        super().__init__(redaction.redact(f"'{_shown(entry)}' {problem}{advice}."))
         self.suggestion = suggestion
 
 
@@ -50,6 +53,12 @@ def normalise(entry: str) -> str:
     Surrounding space, one trailing slash, upper case, a default port and non-ASCII host names are put right
     silently. Raises OriginError for everything else that no browser sends.
     """
+    if _USUAL.fullmatch(entry) and len(entry) < 250:
+        return entry
+    return _normalised(entry)
+
+
+def _normalised(entry: str) -> str:
     if redaction.contains_secret(entry):
         raise OriginError(entry, "looks like a token value or an API key, which an allowed origin never holds")
     text = entry.strip()

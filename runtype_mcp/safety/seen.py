@@ -12,6 +12,7 @@ from typing import Any
 
 from runtype_mcp.api.errors import Refused
 from runtype_mcp.api.models import ClientToken
+from runtype_mcp.safety.untrusted import clean
 
 _MOST = 2000
 """Tokens remembered, over all callers. The oldest is forgotten first."""
@@ -19,12 +20,12 @@ _MOST = 2000
 
 class Seen:
     def __init__(self) -> None:
-        self._shown: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
+        self._shown: OrderedDict[tuple[str, str], ClientToken] = OrderedDict()
 
     def show(self, caller: str, token: ClientToken) -> None:
         """Remember that `caller` was shown `token` as it is now."""
         key = (caller, token.id)
-        self._shown[key] = token.settings()
+        self._shown[key] = token
         self._shown.move_to_end(key)
         if len(self._shown) > _MOST:
             self._shown.popitem(last=False)
@@ -34,10 +35,10 @@ class Seen:
 
         The refusal shows the present settings, so that a repeated call is decided on them.
         """
-        shown = self._shown.get((caller, token.id))
-        if shown is None:
+        known = self._shown.get((caller, token.id))
+        if known is None:
             return
-        now = token.settings()
+        shown, now = known.settings(), token.settings()
         changed = [name for name in (fields or now) if name in now and shown.get(name) != now[name]]
         if not changed:
             return
@@ -45,10 +46,14 @@ class Seen:
         differences = "; ".join(
             "its value was regenerated"
             if name == "token_hint"
-            else f"{name} was {shown.get(name)!r} and is now {now[name]!r}"
+            else f"{name} was {_short(shown.get(name))} and is now {_short(now[name])}"
             for name in changed[:5]
         )
         raise Refused(
             f"Somebody else changed {token.id} since you were shown it: {differences}.",
             "Check that the change is still right, then call again.",
         )
+
+
+def _short(value: Any) -> str:
+    return clean(repr(value), 200)

@@ -39,6 +39,11 @@ _QUOTES = frozenset(
 )
 
 
+# Words of ASCII letters and digits with plain punctuation: nothing hidden, no bracket, and no underscore, without which
+# only a Bearer credential is a secret. Nearly every name is one, and is as clean as it came.
+_ORDINARY = re.compile(r"(?!.*bearer)[a-z0-9.,:()&/-]+(?: [a-z0-9.,:()&/-]+)*", re.IGNORECASE)
+
+
 def _plain(text: str) -> str:
     """One line of visible text: composed, single-spaced, without secrets or fence markers."""
     # Secrets first as well as last: an escape sequence may end in the letter that a secret starts with.
@@ -72,7 +77,9 @@ def clean(text: str | None, limit: int) -> str | None:
     Line breaks become spaces; what a reader does not see is removed; secrets are masked; nothing left looks
     like a fence marker. None stays None.
     """
-    return None if text is None else _cut(_plain(text), limit, CUT)
+    if text is None or (len(text) <= limit and _ORDINARY.fullmatch(text)):
+        return text
+    return _cut(_plain(text), limit, CUT)
 
 
 def new_nonce() -> str:

@@ -6,13 +6,17 @@ import secrets
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
+from math import isfinite
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -25,6 +29,7 @@ Operation = Callable[[Request, Any], tuple[int, Json]]
 
 _TOKEN_ID = re.compile(r"ct_(?!live_|test_)[A-Za-z0-9_-]{1,125}")
 _READ_ONLY_KEY = "rt_test_read_only"
+_DEEPEST = 100  # Python copies and writes nested objects with a function call or three for each level
 _NOT_IN_REGENERATED = {
     *("productSurfaceId", "rateLimitPerMinute", "rateLimitPerHour", "maxMessagesPerSession"),
     *("sessionIdleTimeoutMinutes", "config", "lastUsedAt"),
@@ -51,41 +56,54 @@ def create_app(
     received: list[tuple[str, str, Any]] = []
     api = _Api(store, lenient)
 
-    def route(method: str, path: str, operation: Operation) -> Route:
+    async def exchange(request: Request, operation: Operation) -> Response:
+        body = _parsed(await request.body())
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        received.append((request.method, target, body))
+
+        def operate() -> Response:
+            try:
+                return json_response(*operation(request, body))
+            except ApiError as error:
+                return json_response(error.status, error.body, error.headers)
+
+        response = await answer(faults.take(request.method, target), request, operate)
+        response.headers["x-request-id"] = f"req_{secrets.token_hex(8)}"
+        return response
+
+    def route(path: str, **operations: Operation) -> Route:
+        def operation(request: Request, body: Any) -> tuple[int, Json]:
+            _authorize(request, keys)
+            return operations["GET" if request.method == "HEAD" else request.method](request, body)
+
         async def respond(request: Request) -> Response:
-            body = _parsed(await request.body())
-            target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            received.append((request.method, target, body))
+            return await exchange(request, operation)
 
-            def operate() -> Response:
-                try:
-                    if operation is not _no_such_path:
-                        _authorize(request, keys)
-                    return json_response(*operation(request, body))
-                except ApiError as error:
-                    return json_response(error.status, error.body, error.headers)
+        return Route(path, respond, methods=[*operations])
 
-            response = await answer(faults.take(request.method, target), request, operate)
-            response.headers["x-request-id"] = f"req_{secrets.token_hex(8)}"
-            return response
+    async def no_such_operation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        refusal = ApiError(error.status_code, HTTPStatus(error.status_code).phrase.capitalize(), error.headers)
 
-        return Route(path, respond, methods=method.split())
+        def refuse(request: Request, body: Any) -> tuple[int, Json]:
+            raise refusal
+
+        return await exchange(request, refuse)
 
     every, one = "/v1/client-tokens", "/v1/client-tokens/{id}"
     app = Starlette(
         routes=[
-            route("GET", every, api.list_client_tokens),
-            route("POST", every, api.create_client_token),
-            route("GET", one, api.get_client_token),
-            route("PUT", one, api.update_client_token),
-            route("DELETE", one, api.delete_client_token),
-            route("GET", f"{one}/token", api.get_client_token_value),
-            route("POST", f"{one}/regenerate", api.regenerate_client_token),
-            route("GET", f"{one}/conversations", api.list_conversations),
-            route("GET POST PUT PATCH DELETE OPTIONS", "/{path:path}", _no_such_path),
+            route(every, GET=api.list_client_tokens, POST=api.create_client_token),
+            route(one, GET=api.get_client_token, PUT=api.update_client_token, DELETE=api.delete_client_token),
+            route(f"{one}/token", GET=api.get_client_token_value),
+            route(f"{one}/regenerate", POST=api.regenerate_client_token),
+            route(f"{one}/conversations", GET=api.list_conversations),
+            Route("/openapi.json", _description),
         ],
         middleware=[Middleware(_RawPath)],
+        exception_handlers={HTTPException: no_such_operation},
     )
+    app.router.redirect_slashes = False
     app.state.store, app.state.faults, app.state.received = store, faults, received
     return app
 
@@ -102,15 +120,34 @@ class _RawPath:
         await self._app(scope, receive, send)
 
 
-def _no_such_path(request: Request, body: Any) -> tuple[int, Json]:
-    raise ApiError(404, "Not found")
+async def _description(request: Request) -> Response:
+    return FileResponse(Path(__file__).with_name("openapi.json"))
 
 
 def _parsed(raw: bytes) -> Any:
+    """The JSON in `raw`; None when there is none, or when it is nested too deeply to be stored and sent back."""
     try:
-        return json.loads(raw)
+        value = json.loads(raw, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
+    return value if _depth(value) <= _DEEPEST else None
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level := [entry for entry in level if isinstance(entry, dict | list)]:
+        level = [inner for entry in level for inner in (entry.values() if isinstance(entry, dict) else entry)]
+        depth += 1
+    return depth
+
+
+def _no_number(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    # 1e999 is JSON, but what Python makes of it is not.
+    return number if isfinite(number := float(digits)) else _no_number(digits)
 
 
 def _authorize(request: Request, keys: Collection[str] | None) -> None:

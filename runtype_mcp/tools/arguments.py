@@ -83,11 +83,12 @@ Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_visib
 Text = Annotated[str, AfterValidator(_bounded(255))]
 AnId = Annotated[str, AfterValidator(_bounded(128)), AfterValidator(_not_a_value), AfterValidator(_one_word)]
 Ref = Annotated[Text, AfterValidator(_not_a_value)]
-Ids = Annotated[list[AnId], BeforeValidator(_as_list), AfterValidator(_unique)]
-Flows = Annotated[list[AnId], Field(min_length=1), BeforeValidator(_as_list), AfterValidator(_unique)]
+OneForAList = BeforeValidator(_as_list)
+Ids = Annotated[list[AnId], OneForAList, AfterValidator(_unique)]
+Flows = Annotated[list[AnId], Field(min_length=1), OneForAList, AfterValidator(_unique)]
 Config = Annotated[dict[str, Any], BeforeValidator(_from_json)]
 Confirm = Annotated[bool, Field(strict=True)]
-Origins = Annotated[list[str], Field(min_length=1), BeforeValidator(_as_list), AfterValidator(_origins)]
+Origins = Annotated[list[str], Field(min_length=1), OneForAList, AfterValidator(_origins)]
 A = TypeVar("A", bound="Arguments")
 
 

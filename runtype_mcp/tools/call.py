@@ -6,7 +6,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -121,7 +121,7 @@ class Call:
     async def plan(self) -> Plan:
         """Work out what the call would do, on the token as it is now, and as the caller knows it."""
         assert self.endpoint.planned is not None
-        plan = await self.endpoint.planned(self.args, self)
+        plan = self._masked(await self.endpoint.planned(self.args, self))
         if plan.token is not None:
             if not plan.effects:
                 self.app.seen.check(self.caller, plan.token, self.change or plan.arguments)
@@ -130,6 +130,12 @@ class Call:
             self.show(plan.token)
         self.decided = plan
         return plan
+
+    def _masked(self, plan: Plan) -> Plan:
+        """The same plan, fit for people: a question and a ticket leave the server too, past the one exit of results."""
+        redact = self.app.redactor.text
+        effects = tuple(replace(effect, sentence=redact(effect.sentence)) for effect in plan.effects)
+        return replace(plan, effects=effects, note=redact(plan.note))
 
     def show(self, token: ClientToken) -> None:
         """Remember that this caller was shown `token`."""

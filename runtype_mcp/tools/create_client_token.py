@@ -7,7 +7,14 @@ from pydantic import Field, ValidationError
 
 from runtype_mcp import views
 from runtype_mcp.api import models
-from runtype_mcp.api.errors import OutcomeUnknown, Refused, UserInputError
+from runtype_mcp.api.errors import (
+    ClientTokenError,
+    OutcomeUnknown,
+    PermanentError,
+    Refused,
+    UserInputError,
+    ValueNotStored,
+)
 from runtype_mcp.safety import effects
 from runtype_mcp.safety.gate import Plan
 from runtype_mcp.tools import delivery
@@ -78,7 +85,7 @@ async def create_client_token(args: CreateClientToken, call: Call) -> views.With
         token, value, warnings = made.client_token, made.value, made.warnings
     except OutcomeUnknown as error:
         token = await _appeared(call, args, error)
-        value, warnings, note = await call.api.get_client_token_value(token.id), [], delivery.lost(error)
+        value, warnings, note = await _value_of(call, token, error), [], delivery.lost(error)
     call.show(token)
     delivered = await delivery.deliver(call, args, value)
     messages = [warning.message for warning in warnings] + (delivered.pop("warnings", None) or [])
@@ -107,7 +114,10 @@ async def _appeared(call: Call, args: CreateClientToken, error: OutcomeUnknown) 
     new: list[models.ClientToken] = []
     for pause in (0.0, 1.0):
         await asyncio.sleep(pause)
-        new = [token for token in await _named(call, args) if token.id not in call.known]
+        try:
+            new = [token for token in await _named(call, args) if token.id not in call.known]
+        except ClientTokenError as look:
+            raise delivery.unknown(error, look) from look
         if len(new) == 1:
             return new[0]
     if not new:
@@ -122,6 +132,19 @@ async def _appeared(call: Call, args: CreateClientToken, error: OutcomeUnknown) 
         "Ask the user which to keep.",
         changed="It is unknown which of them this call created.",
     )
+
+
+async def _value_of(call: Call, token: models.ClientToken, error: OutcomeUnknown) -> str:
+    """After a lost answer: the value of the token that appeared."""
+    try:
+        return await call.api.get_client_token_value(token.id)
+    except ClientTokenError as look:
+        later = f"Call get_client_token_value for {token.id} once the API answers; do not create it again."
+        raise PermanentError(
+            f"The API's answer was lost. {error.what} {token.id} was created; its value cannot be read: {look.what}",
+            look.next_step if isinstance(look, ValueNotStored) else later,
+            changed="",
+        ) from look
 
 
 CREATE = Endpoint(

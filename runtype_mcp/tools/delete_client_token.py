@@ -3,7 +3,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from runtype_mcp import views
-from runtype_mcp.api.errors import NotFound, OutcomeUnknown, PermanentError
+from runtype_mcp.api.errors import ClientTokenError, NotFound, OutcomeUnknown, PermanentError
 from runtype_mcp.safety import effects
 from runtype_mcp.safety.gate import Plan
 from runtype_mcp.tools import delivery
@@ -47,6 +47,8 @@ async def delete_client_token(args: DeleteClientToken, call: Call) -> views.Gate
             await call.api.get_client_token(token.id)
         except NotFound:
             note = delivery.lost(error)
+        except ClientTokenError as look:
+            raise delivery.unknown(error, look) from look
         else:
             raise PermanentError(
                 f"The API's answer was lost. {error.what} The token is still there: it was not deleted.",

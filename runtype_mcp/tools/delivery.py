@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from runtype_mcp.api.errors import ClientTokenError, UserInputError
+from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, UserInputError
 from runtype_mcp.safety import env_file
 from runtype_mcp.safety.redaction import looks_like_value
 from runtype_mcp.tools.arguments import Delivery
@@ -61,3 +61,12 @@ async def deliver(call: Call, args: Delivery, value: str) -> dict[str, Any]:
 
 def lost(error: ClientTokenError) -> str:
     return f"The API's answer was lost ({error.what}), so the token was read again: it was done."
+
+
+def unknown(error: ClientTokenError, look: ClientTokenError) -> OutcomeUnknown:
+    """The answer was lost, and the look after it failed too. That nothing was changed is only true of the look."""
+    return OutcomeUnknown(
+        f"The API's answer was lost. {error.what} Reading again failed too: {look.what}",
+        "Do not repeat it; once the API answers, call list_client_tokens or get_client_token to see what is there.",
+        changed="It is unknown whether it was done.",
+    )

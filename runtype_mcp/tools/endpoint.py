@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import anyio
@@ -40,24 +40,33 @@ class EndpointTool(Tool):
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult | InputRequiredResult:
         """Answer one call. A failure is an answer too; only a protocol error is raised."""
-        if (reason := forbidden(self.endpoint, self.app.settings)) is not None:
-            return self._result(Refused(reason, "Do not retry; only the operator can change this."))
+        # Around everything: what is raised from here reaches the client as it is, text and all.
+        answer = await _caught(self.endpoint, self._run(arguments, context), lambda: self.endpoint.writes)
+        return self._result(answer) if isinstance(answer, ClientTokenError) else answer
+
+    async def _run(self, arguments: dict[str, Any], context: Context[Any, Any]) -> CallToolResult | InputRequiredResult:
+        call = Call(self.app, self.endpoint, Arguments(), context)
         try:
-            args = validate(self.arguments, arguments)
+            call.args = self._admitted(arguments)
         except ClientTokenError as error:
-            return self._result(error)
-        call = Call(self.app, self.endpoint, args, context)
-        answer = await _caught(call, _gated(call))
+            return self._result(error, await _record_end(call, error))
+        answer = await _caught(self.endpoint, _gated(call), lambda: call.started)
         if isinstance(answer, InputRequiredResult):
             return answer
         # Nothing is interrupted from here on: a client that leaves or cancels in the middle of a write must not
         # cost the record of it, or a new value that exists already and was to be delivered.
         with anyio.CancelScope(shield=self.endpoint.writes):
             if answer is None:
-                answer = await _caught(call, _act(call))
+                answer = await _caught(self.endpoint, _act(call), lambda: call.started)
             assert not isinstance(answer, InputRequiredResult)
             warning = await _record_end(call, answer)
         return self._result(answer, warning)
+
+    def _admitted(self, arguments: dict[str, Any]) -> Arguments:
+        """The arguments of a call that the policy allows; raises for another, and for arguments that do not fit."""
+        if (reason := forbidden(self.endpoint, self.app.settings)) is not None:
+            raise Refused(reason, "Do not retry; only the operator can change this.")
+        return validate(self.arguments, arguments)
 
     def _result(self, answer: Answer, warning: str | None = None) -> CallToolResult:
         """The one exit: everything passes the redactor, but the one field that exists to carry a value."""
@@ -65,14 +74,23 @@ class EndpointTool(Tool):
         if isinstance(answer, ClientTokenError):
             text = f"Error ({answer.kind}): {answer}" + (f" {warning}" if warning else "")
             return CallToolResult(content=[TextContent(type="text", text=redact.text(text))], is_error=True)
-        data = {key: item if key == "value" else redact.any(item) for key, item in answer.data().items()}
+        data = answer.data()
+        value = data.pop("value", None)
         if warning:
-            data["warnings"] = [*data.get("warnings", []), redact.text(warning)]
-        return CallToolResult(content=[TextContent(type="text", text=views.as_text(data))], structured_content=data)
+            data["warnings"] = [*data.get("warnings", []), warning]
+        text = views.as_text(data)
+        # The text says all that the data says, so it is looked through once for both; an escape could hide a part.
+        if "\\u" in text or redact.text(text) != text:
+            data = redact.any(data)
+            text = views.as_text(data)
+        if value is not None:
+            data["value"] = value
+            text += f"\nvalue: {value}"
+        return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data)
 
 
-async def _caught(call: Call, work: Awaitable[Any]) -> Any:
-    """What `work` gives, or the failure that it raised."""
+async def _caught(endpoint: Endpoint, work: Awaitable[Any], started: Callable[[], bool]) -> Any:
+    """What `work` gives, or the failure that it raised. `started`: whether a write may have begun by then."""
     try:
         return await work
     except MCPError:
@@ -80,10 +98,14 @@ async def _caught(call: Call, work: Awaitable[Any]) -> Any:
     except ClientTokenError as error:
         return error
     except Exception as exc:  # the one boundary: a crash is answered, and its text stays in the log
-        logger.exception("%s crashed", call.endpoint.name)
-        doubt = "It is unknown whether anything was changed." if call.started else "Nothing was changed."
-        what = f"The server failed where it should not ({type(exc).__name__})."
-        return PermanentError(what, "Tell the operator; the log has the details.", changed=doubt)
+        logger.exception("%s crashed", endpoint.name)
+        what, next_step = (
+            f"The server failed where it should not ({type(exc).__name__}).",
+            "Tell the operator; see the log.",
+        )
+        if started():
+            return OutcomeUnknown(what, next_step, changed="It is unknown whether anything was changed.")
+        return PermanentError(what, next_step)
 
 
 async def _gated(call: Call) -> InputRequiredResult | views.View | None:

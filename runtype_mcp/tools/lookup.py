@@ -36,6 +36,9 @@ async def find(call: Call, ref: str, *, exact: bool = True) -> ClientToken:
             elif not exact and token.name and token.name.casefold() == ref.casefold():
                 similar.append(token)
     found = named or similar
+    if (lock := call.settings.environment) is not None:
+        # What is out of reach makes no name ambiguous, and no list of candidates gives it away.
+        found = [token for token in found if token.environment == lock] or found[:1]
     if not found:
         raise NotFound(
             f"No client token has the id or the exact name '{clean(ref, 80)}'.",
@@ -64,4 +67,5 @@ def candidate(token: ClientToken) -> str:
     """What tells one token from another of its name."""
     used = (token.last_used_at or "never")[:10]
     state = "active" if token.is_active else "inactive"
-    return f"{token.id} ({token.environment}, {state}, {', '.join(token.allowed_origins[:3])}, last used {used})"
+    places = ", ".join(clean(entry, 100) for entry in token.allowed_origins[:3])
+    return f"{token.id} ({token.environment}, {state}, {places}, last used {used})"

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from runtype_mcp import views
 from runtype_mcp.api import models
-from runtype_mcp.api.errors import OutcomeUnknown, PermanentError, UserInputError
+from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, PermanentError, UserInputError
 from runtype_mcp.safety import effects
 from runtype_mcp.safety.gate import Plan
 from runtype_mcp.tools import delivery
-from runtype_mcp.tools.arguments import AnId, Config, Flows, Ids, Name, Named, Origins, Ref, first_problem
+from runtype_mcp.tools.arguments import AnId, Config, Flows, Ids, Name, Named, OneForAList, Origins, Ref, first_problem
 from runtype_mcp.tools.call import Call, Endpoint
 from runtype_mcp.tools.lookup import find
 
@@ -32,7 +32,7 @@ class UpdateClientToken(Named):
     max_messages_per_session: models.PerSession | None = Field(default=None, description="Messages")
     session_idle_timeout_minutes: models.IdleMinutes | None = Field(default=None, description="Minutes")
     config: Config | None = Field(default=None, description="Whole object")
-    clear: list[Clearable] | None = Field(default=None, description="Empty these")
+    clear: Annotated[list[Clearable], OneForAList] | None = Field(default=None, description="Empty these")
 
     def change(self, token: models.ClientToken) -> dict[str, Any]:
         """The fields that change, by their names in Python, checked against the token as it is."""
@@ -56,7 +56,7 @@ class UpdateClientToken(Named):
 
 
 async def plan(args: UpdateClientToken, call: Call) -> Plan:
-    if not args.given.keys() - {"client_token"}:
+    if not args.clear and not args.model_fields_set & models.UpdateClientToken.model_fields.keys():
         raise UserInputError("No field to update is given.", "Give at least one.", changed="Nothing was sent.")
     token = await find(call, args.client_token)
     try:
@@ -105,7 +105,10 @@ async def update_client_token(args: UpdateClientToken, call: Call) -> views.Upda
 async def _read_again(
     call: Call, before: models.ClientToken, change: dict[str, Any], error: OutcomeUnknown
 ) -> models.ClientToken:
-    after = await call.api.get_client_token(before.id)
+    try:
+        after = await call.api.get_client_token(before.id)
+    except ClientTokenError as look:
+        raise delivery.unknown(error, look) from look
     was, now = before.settings(), after.settings()
     if all(now[name] == value for name, value in change.items()):
         return after

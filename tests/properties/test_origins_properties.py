@@ -18,7 +18,7 @@ from runtype_mcp.safety.origins import (
 )
 from runtype_mcp.safety.redaction import contains_secret
 
-modest = settings(max_examples=250, deadline=None)
+modest = settings(max_examples=100, deadline=None)
 
 # fmt: off
 PIECES = st.sampled_from([

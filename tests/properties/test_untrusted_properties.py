@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from runtype_mcp.safety.redaction import INVISIBLE, contains_secret
 from runtype_mcp.safety.untrusted import CUT, clean, fence, for_question
 
-modest = settings(max_examples=200, deadline=None)
+modest = settings(max_examples=150, deadline=None)
 
 VALUE = "ct_live_flow01k7_0123456789abcdef0123456789abcdef"
 NONCE = "0a1b2c3d"

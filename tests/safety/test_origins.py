@@ -14,6 +14,7 @@ from runtype_mcp.safety.origins import (
     normalise,
     removed,
 )
+from runtype_mcp.safety.redaction import contains_secret
 
 VALUE = "ct_live_flow01k7_0123456789abcdef0123456789abcdef"
 
@@ -233,6 +234,12 @@ def test_passwords_paths_and_queries_are_not_repeated(entry: str) -> None:
     with pytest.raises(OriginError) as refusal:
         normalise(entry)
     assert "hunter2" not in str(refusal.value)
+
+
+def test_a_secret_that_lower_case_reveals_is_not_repeated() -> None:
+    with pytest.raises(OriginError, match="would admit every host") as refusal:
+        normalise("https://*.CT_LIVE_zyxwvu")
+    assert not contains_secret(str(refusal.value))
 
 
 def test_control_characters_do_not_reach_the_message() -> None:

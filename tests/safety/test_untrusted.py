@@ -43,6 +43,7 @@ NONCE = "0a1b2c3d"
         (f"my token is {VALUE}!", f"my token is ct_live_{MARK}!"),
         ("\u200b".join(VALUE), f"ct_live_{MARK}"),
         (VALUE.replace("live", "li\x1b[0mve"), f"ct_live_{MARK}"),
+        (VALUE.replace("live", "li\x1b[?25hve"), f"ct_live_{MARK}"),
         (f"\x1b {VALUE}", f"t_live_{MARK}"),
     ],
 )

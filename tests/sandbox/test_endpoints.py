@@ -98,6 +98,8 @@ def test_pages_join_to_the_whole_list(sandbox: Sandbox) -> None:
     whole = sandbox.http.get(TOKENS).json()["clientTokens"]
     pages = [sandbox.http.get(TOKENS, params={"limit": 2, "offset": offset}).json() for offset in (0, 2, 4, 6)]
     assert [token for page in pages for token in page["clientTokens"]] == whole
+    exact = sandbox.http.get(TOKENS, params={"limit": 5}).json()["pagination"]
+    assert exact == {"limit": 5, "offset": 0, "hasMore": False}
     assert [page["pagination"] for page in pages] == [
         {"limit": 2, "offset": offset, "hasMore": more}
         for offset, more in ((0, True), (2, True), (4, False), (6, False))

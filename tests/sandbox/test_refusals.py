@@ -247,8 +247,9 @@ def test_a_read_only_key_reads_and_does_not_write(sandbox: Sandbox) -> None:
     ],
 )
 def test_other_paths_and_methods_are_not_found(sandbox: Sandbox, method: str, path: str) -> None:
-    response = sandbox.http.request(method, path)
-    assert (response.status_code, response.json()) == (404, {"error": "Not found"})
+    for headers in ({}, {"authorization": "no key"}):
+        response = sandbox.http.request(method, path, headers=headers)
+        assert (response.status_code, response.json()) == (404, {"error": "Not found"})
 
 
 def test_the_sandbox_is_a_peer_and_imports_nothing_from_the_other_rooms() -> None:

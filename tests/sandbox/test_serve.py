@@ -13,7 +13,9 @@ import httpx2 as httpx
 import pytest
 
 from runtype_mcp.sandbox.app import create_app
+from runtype_mcp.sandbox.seed import seed
 from runtype_mcp.sandbox.serve import running, serve
+from runtype_mcp.sandbox.store import Store
 
 from .conftest import TOKENS
 
@@ -48,6 +50,15 @@ def test_ctrl_c_ends_it_cleanly_and_a_file_keeps_the_changes(tmp_path: Path) -> 
         ids = [token["id"] for token in httpx.get(url + TOKENS, headers=KEY).json()["clientTokens"]]
     assert len(ids) == 15
     assert first["id"] not in ids
+
+
+def test_a_file_that_its_user_emptied_stays_empty(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "data.db") as store:
+        seed(store)
+        for record in store.newest_first():
+            store.delete(record.token["id"])
+    with _process(tmp_path / "data.db") as (_, url):
+        assert httpx.get(url + TOKENS, headers=KEY).json() == {"clientTokens": []}
 
 
 def test_a_taken_port_a_foreign_file_and_an_impossible_port_are_told_in_one_line(tmp_path: Path) -> None:

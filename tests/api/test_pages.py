@@ -1,0 +1,90 @@
+"""All tokens, page by page, from an API that may shift, repeat or never end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runtype_mcp.api import errors
+from runtype_mcp.api.client import PAGE, RuntypeClient
+from tests.api.upstream import TOKEN, Answer, Upstream
+
+pytestmark = pytest.mark.anyio
+
+
+def page(*ids: str, more: bool | None = False) -> Answer:
+    pagination = {} if more is None else {"pagination": {"limit": PAGE, "offset": 0, "hasMore": more}}
+    return Answer(200, {"clientTokens": [TOKEN | {"id": token_id} for token_id in ids], **pagination})
+
+
+async def all_ids(client: RuntypeClient) -> list[list[str]]:
+    return [[token.id for token in tokens] async for tokens in client.iterate_client_tokens()]
+
+
+def offsets(upstream: Upstream) -> list[str]:
+    return [request.query for request in upstream.received]
+
+
+async def test_pages_follow_has_more_and_the_tokens_that_came(upstream: Upstream, client: RuntypeClient) -> None:
+    upstream.says(page("a", "b", more=True), page("c", more=True), page("d"))
+    assert await all_ids(client) == [["a", "b"], ["c"], ["d"]]
+    assert offsets(upstream) == [f"limit={PAGE}&offset={offset}" for offset in (0, 2, 3)]
+
+
+async def test_an_empty_account_is_one_empty_page(upstream: Upstream, client: RuntypeClient) -> None:
+    upstream.says(page())
+    assert await all_ids(client) == [[]]
+
+
+async def test_a_list_from_before_pagination_is_read_once(upstream: Upstream, client: RuntypeClient) -> None:
+    upstream.says(page(*"abc", more=None))
+    assert await all_ids(client) == [["a", "b", "c"]]
+    assert len(upstream.received) == 1
+
+
+async def test_a_token_that_a_shifted_page_repeats_is_given_once(upstream: Upstream, client: RuntypeClient) -> None:
+    """Somebody made a token between two pages of a list that is newest first."""
+    upstream.says(page("b", "a", more=True), page("a", "z"))
+    assert await all_ids(client) == [["b", "a"], ["z"]]
+
+
+async def test_a_token_may_come_again_two_pages_later(upstream: Upstream, client: RuntypeClient) -> None:
+    upstream.says(page("a", "b", more=True), page("c", "d", more=True), page("a", "e"))
+    assert await all_ids(client) == [["a", "b"], ["c", "d"], ["e"]]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [page("a", "b", more=True)],
+        [page("a", more=True), page("b", more=True), page("a", more=True), page("b", more=True)],
+        [page("a", more=True), page(more=True)],
+        [page(more=True)],
+    ],
+    ids=["the same page for ever", "two pages in turn", "nothing after the first", "nothing at all"],
+)
+async def test_a_list_that_does_not_advance_is_given_up(
+    upstream: Upstream, client: RuntypeClient, answers: list[Answer]
+) -> None:
+    upstream.says(*answers)
+    with pytest.raises(errors.PermanentError, match="repeats a page and does not end"):
+        await all_ids(client)
+    assert len(upstream.received) <= 3
+
+
+@pytest.mark.parametrize("pagination", [None, {"hasMore": False}, {"hasMore": False, "nextCursor": None, "total": 9}])
+async def test_pagination_may_say_more_or_less_than_we_know(
+    upstream: Upstream, client: RuntypeClient, pagination: Any
+) -> None:
+    upstream.says(Answer(200, {"clientTokens": [TOKEN], "pagination": pagination}))
+    assert len(await all_ids(client)) == 1
+
+
+async def test_a_page_that_fails_ends_the_list_with_its_error(upstream: Upstream, client: RuntypeClient) -> None:
+    upstream.says(page("a", more=True), Answer(403, {"error": "No"}))
+    seen: list[str] = []
+    with pytest.raises(errors.AuthError):
+        async for tokens in client.iterate_client_tokens():
+            seen += [token.id for token in tokens]
+    assert seen == ["a"]

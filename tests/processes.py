@@ -1,0 +1,180 @@
+"""The command as a real process, for what a client in this process cannot show: signals, exit codes, terminals."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+SECONDS = 30
+"""How long a process may take for a step that it must take. Nothing waits that long unless it fails."""
+
+
+def environment(**environ: str) -> dict[str, str]:
+    """The environment of a process: this one's, without settings of the person who runs the tests."""
+    kept = ("RUNTYPE_MCP_STATE_DIR",)
+    return {k: v for k, v in os.environ.items() if not k.startswith("RUNTYPE") or k in kept} | environ
+
+
+def run(*arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `runtype-mcp ARGUMENTS` to its end."""
+    command = [sys.executable, "-m", "runtype_mcp", *arguments]
+    return subprocess.run(
+        command, input=stdin, capture_output=True, text=True, timeout=SECONDS, env=environment(**environ), check=False
+    )
+
+
+def until(holds: Callable[[], Any], what: str) -> Any:
+    """Wait until `holds` gives something true, and give it."""
+    deadline = time.monotonic() + SECONDS
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.01)
+    return found
+
+
+class Process:
+    """`runtype-mcp ARGUMENTS` with its three streams in our hands; as a server, a client that speaks line by line."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self.popen = popen
+        self._ids = 0
+        self._read = b""
+
+    def send(self, message: dict[str, Any]) -> None:
+        assert self.popen.stdin is not None
+        self.popen.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        self.popen.stdin.flush()
+
+    def line(self) -> bytes:
+        """The next line of stdout."""
+        assert self.popen.stdout is not None
+        fd = self.popen.stdout.fileno()
+        while b"\n" not in self._read:
+            assert select.select([fd], [], [], SECONDS)[0], "it says nothing"
+            part = os.read(fd, 65536)
+            assert part, f"it ended: {self._read!r}"
+            self._read += part
+        line, _, self._read = self._read.partition(b"\n")
+        return line
+
+    def ask(self, method: str, params: dict[str, Any] | None = None) -> int:
+        self._ids += 1
+        self.send({"id": self._ids, "method": method, "params": params or {}})
+        return self._ids
+
+    def answer(self, number: int) -> dict[str, Any]:
+        """The answer to a request; every line on the way to it has to be JSON-RPC."""
+        while True:
+            message: dict[str, Any] = json.loads(self.line())
+            assert message["jsonrpc"] == "2.0"
+            if message.get("id") == number and "method" not in message:
+                return message
+
+    def hello(self) -> dict[str, Any]:
+        """The handshake of a client that cannot ask people."""
+        info = {"name": "lines", "version": "1"}
+        number = self.ask("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": info})
+        found: dict[str, Any] = self.answer(number)["result"]
+        self.send({"method": "notifications/initialized"})
+        return found
+
+    def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self.answer(self.ask("tools/call", {"name": tool, "arguments": arguments}))["result"]
+        return found
+
+    def text(self, tool: str, **arguments: Any) -> str:
+        return str(self.call(tool, **arguments)["content"][0]["text"])
+
+    def ended(self) -> int:
+        """Wait for the end: its exit code."""
+        return self.popen.wait(SECONDS)
+
+    def errors(self) -> str:
+        """All that it wrote to stderr, once it has ended."""
+        assert self.popen.stderr is not None
+        return self.popen.stderr.read().decode()
+
+
+@contextlib.contextmanager
+def started(*arguments: str, first: str = "", **environ: str) -> Iterator[Process]:
+    """A process that runs meanwhile, and is gone afterwards. `first` is Python that runs in it before the program."""
+    program = ["-m", "runtype_mcp"]
+    if first:
+        program = ["-c", f"{first}\nimport runpy\nrunpy.run_module('runtype_mcp', run_name='__main__')"]
+    popen = subprocess.Popen(
+        [sys.executable, *program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(**environ),
+    )
+    with popen:
+        try:
+            yield Process(popen)
+        finally:
+            popen.kill()
+
+
+class Terminal:
+    """A process on a pseudo-terminal of its own, and the person before it."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], master: int) -> None:
+        self._popen, self._master = popen, master
+        self.shown = ""
+
+    def press_ctrl_c(self) -> None:
+        self._popen.send_signal(signal.SIGINT)
+
+    def read(self) -> bool:
+        """Take in what has appeared; False once nothing more can."""
+        assert select.select([self._master], [], [], SECONDS)[0], f"it hangs: {self.shown!r}"
+        try:
+            part = os.read(self._master, 65536)
+        except OSError:  # how Linux says that the other side is closed
+            return False
+        self.shown += part.decode()
+        return bool(part)
+
+    def until(self, text: str) -> None:
+        while text not in self.shown:
+            assert self.read(), f"never shown: {text!r} in {self.shown!r}"
+
+    def types(self, line: str) -> None:
+        os.write(self._master, line.encode())
+
+    def ended(self) -> int:
+        """Read to the end: the exit code."""
+        while self.read():
+            pass
+        return self._popen.wait(SECONDS)
+
+
+@contextlib.contextmanager
+def on_terminal(*arguments: str, **environ: str) -> Iterator[Terminal]:
+    """`runtype-mcp ARGUMENTS` on a pseudo-terminal."""
+    master, slave = os.openpty()
+    try:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "runtype_mcp", *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment(**environ),
+            start_new_session=True,
+        )
+        os.close(slave)
+        with popen:
+            try:
+                yield Terminal(popen, master)
+            finally:
+                popen.kill()
+    finally:
+        os.close(master)

@@ -1,0 +1,180 @@
+"""Whatever a model passes to a tool: a classed answer, nothing written by accident, and no secret repeated."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import mcp_types
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runtype_mcp.sandbox.seed import seed
+from runtype_mcp.sandbox.serve import running
+from runtype_mcp.sandbox.store import Record, Store
+from runtype_mcp.tools import ENDPOINTS
+from tests.support import AGENT, FLOW, KEY, MODERN, Api, Assistant, Stage, assistant, text_of
+
+modest = settings(max_examples=400, deadline=None)
+TOOL = st.sampled_from([endpoint.name for endpoint in ENDPOINTS])
+SECRETS = [
+    "ct_live_flow01k7_0123456789abcdef0123456789abcdef",
+    "ct_test_agent01j_fedcba9876543210fedcba9876543210",
+    "rt_live_4f9c2b7ad1e84c0e9b3a5d6f7a8b9c0d",
+    KEY,
+]
+
+
+@dataclass
+class Bench:
+    """One server and one client for the whole file. Each call meets the same sixteen tokens."""
+
+    portal: BlockingPortal
+    model: Assistant
+    api: Api
+    tokens: tuple[Record, ...]
+    schemas: dict[str, dict[str, Any]]
+
+    def call(self, tool: str, arguments: dict[str, Any]) -> mcp_types.CallToolResult:
+        self.api.store = Store()
+        self.api.store.put(*self.tokens)
+        self.api.install()
+        return self.portal.call(partial(self.model.client.call_tool, tool, arguments))
+
+    @property
+    def changed(self) -> bool:
+        return tuple(reversed(self.api.store.newest_first())) != self.tokens
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    store, stage = Store(), Stage()
+    seed(store)
+    with running(stage) as url, start_blocking_portal() as portal:
+        api = Api(url, stage, store).install()
+        with portal.wrap_async_context_manager(assistant(api, MODERN)) as model:
+            tools = portal.call(model.client.list_tools).tools
+            schemas = {tool.name: tool.input_schema for tool in tools}
+            yield Bench(portal, model, api, tuple(reversed(store.newest_first())), schemas)
+
+
+NUMBERS = st.integers() | st.floats() | st.sampled_from([2**53, 2**63, -(2**63) - 1, 10**30])
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+TEXTS = st.text(max_size=300) | st.sampled_from(
+    ["", " ", ".", "..", "../..", "%2e%2e", "a/b", "*", "native", "null", "ct_1?x=1", "ct_\x00", "[", "{}", '["*"]']
+)
+DEEP = st.builds(lambda depth, opener: opener * depth, st.integers(1, 3000), st.sampled_from(["[", '{"a":']))
+NESTED = st.integers(1, 900).map(lambda depth: '{"a":' * depth + "1" + "}" * depth)
+
+
+def checked(bench: Bench, result: mcp_types.CallToolResult) -> str:
+    """What holds for every answer: its text."""
+    text = text_of(result)
+    assert not re.search(r'Traceback|File "|object at 0x|where it should not|pydantic', text), text
+    if result.is_error:
+        assert re.match(r"Error \((retryable|permanent|user_input|auth)\): .", text), text
+        assert "Nothing was" in text
+        assert not bench.changed
+    else:
+        assert result.structured_content is not None
+    return text
+
+
+@modest
+@given(tool=TOOL, data=st.data())
+def test_any_json_at_all_is_answered_and_writes_nothing(bench: Bench, tool: str, data: st.DataObject) -> None:
+    names = st.sampled_from([*bench.schemas[tool]["properties"], "id", "token"]) | st.text(max_size=12)
+    arguments = data.draw(st.dictionaries(names, JSON | TEXTS | DEEP | NESTED, max_size=6))
+    result = bench.call(tool, arguments)
+    checked(bench, result)
+    assert bench.api.writes == []
+
+
+def fitting(name: str, schema: dict[str, Any], tokens: tuple[Record, ...]) -> st.SearchStrategy[Any]:
+    """Values that the schema admits for an argument, mostly ones that also make sense."""
+    match name:
+        case "client_token":
+            return st.sampled_from([text for r in tokens for text in (r.token["id"], r.token["name"]) if text])
+        case "expected_name" | "name" | "name_contains":
+            return st.sampled_from([r.token["name"] for r in tokens if r.token["name"]]) | st.text(min_size=1)
+        case "allowed_origins" | "allowed_origin":
+            one = st.sampled_from(["https://shop.example", "http://localhost:3000", "https://*.a.example", "*", "native"])
+            return st.lists(one, min_size=1, max_size=3) if name == "allowed_origins" else one
+        case "agent_ids":
+            return st.lists(st.sampled_from([AGENT, "agent_unknown"]), max_size=2)
+        case "flow_ids" | "default_flow_id" | "flow_id":
+            flow = st.sampled_from([FLOW, "flow_unknown"])
+            return flow if name.endswith("_id") else st.lists(flow, min_size=1, max_size=2)
+        case "deliver":
+            return st.just("show")  # files have tests of their own
+    match schema:
+        case {"enum": options}:
+            return st.sampled_from(options)
+        case {"type": "integer"}:
+            return st.integers(schema.get("minimum", -100), schema.get("maximum", 100_000))
+        case {"type": "boolean"}:
+            return st.booleans()
+        case {"type": "array", "items": items}:
+            return st.lists(fitting("", items, tokens), max_size=3)
+        case {"type": "object"}:
+            return st.dictionaries(st.text(max_size=10), JSON, max_size=3) | NESTED
+        case {"format": "date"}:
+            return st.dates().map(str)
+    return st.text(min_size=1, max_size=60)
+
+
+@modest
+@given(tool=TOOL, data=st.data())
+def test_arguments_that_nearly_fit_are_answered_and_an_error_changes_nothing(
+    bench: Bench, tool: str, data: st.DataObject
+) -> None:
+    schema = bench.schemas[tool]
+    fits = {name: fitting(name, field, bench.tokens) for name, field in schema["properties"].items() if name != "env_file"}
+    required = {name: fits.pop(name) for name in schema.get("required", [])}
+    arguments = data.draw(st.fixed_dictionaries(required, optional=fits))
+    if arguments and data.draw(st.integers(0, 3)) == 0:
+        arguments[data.draw(st.sampled_from(sorted(arguments)))] = data.draw(JSON | TEXTS)
+    result = bench.call(tool, arguments)
+    text = checked(bench, result)
+    if result.is_error and "Nothing was sent." in text:
+        assert bench.api.writes == []
+    if not bench.api.writes:
+        assert not bench.changed
+
+
+AROUND = st.sampled_from(["", " ", "/", "https://x.example/", "my-", '"', "\n", "Bearer ", "é"])
+SHAPES: list[Callable[[str], Any]] = [
+    lambda text: text,
+    lambda text: [text],
+    lambda text: {text: 1},
+    lambda text: {"a": [text]},
+    lambda text: json.dumps([text]),
+    lambda text: json.dumps({"a": text}),
+]
+
+
+@modest
+@given(tool=TOOL, data=st.data(), secret=st.sampled_from(SECRETS), before=AROUND, after=AROUND, shape=st.sampled_from(SHAPES))
+def test_a_secret_in_an_argument_is_repeated_in_no_answer(
+    bench: Bench, tool: str, data: st.DataObject, secret: str, before: str, after: str, shape: Callable[[str], Any]
+) -> None:
+    schema = bench.schemas[tool]
+    required = {name: fitting(name, schema["properties"][name], bench.tokens) for name in schema.get("required", [])}
+    planted = before + secret + after
+    place = data.draw(st.sampled_from([*schema["properties"], "unknown", planted]))
+    arguments = data.draw(st.fixed_dictionaries(required)) | {place: shape(planted)}
+    result = bench.call(tool, arguments)
+    text = checked(bench, result)
+    assert secret not in text
+    assert secret not in json.dumps(result.structured_content)
+    assert not any(secret in target for _, target, _ in bench.api.received)

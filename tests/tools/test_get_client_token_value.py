@@ -1,0 +1,158 @@
+"""get_client_token_value: into the result, into a file, or only compared."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import MODERN, Api, Assistant, assistant
+from tests.tools.checks import VALUE, Json, call, not_sent, refusal
+from tests.what_it_asks import put
+
+pytestmark = pytest.mark.anyio
+
+TOOL = "get_client_token_value"
+INTO = {"deliver": "env_file", "env_file": ".env:CHAT_TOKEN"}
+COMPARE = {"deliver": "verify", "env_file": ".env:CHAT_TOKEN"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The folder that values may be written below."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+def at(root: Path) -> Json:
+    return {"answer": None, "RUNTYPE_MCP_FILES_ROOT": str(root)}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def value_of(api: Api, target: str) -> str:
+    record = api.store.get(target)
+    assert record is not None
+    assert record.value is not None
+    return record.value
+
+
+async def test_a_value_that_origins_protect_is_shown_at_once(api: Api, era: str) -> None:
+    target = put(api.store)
+    async with assistant(api, era) as model:
+        for more in ({}, {"deliver": "show"}, {"deliver": None}):
+            data = await call(api, model, TOOL, client_token=target, **more)
+            assert data["value"] == value_of(api, target)
+            assert data["clientToken"]["id"] == target
+            assert data["status"] == "done"
+
+
+async def test_a_value_goes_into_a_file_and_not_into_the_result(api: Api, era: str, root: Path) -> None:
+    target = put(api.store, allowedOrigins=["*"])
+    (root / ".env").write_text(f"A=1\nCHAT_TOKEN={VALUE}\nB=2\n")
+    async with assistant(api, era, **at(root)) as model:
+        data = await call(api, model, TOOL, client_token=target, **INTO)
+        assert "value" not in data
+        for fact in (".env", "CHAT_TOKEN", value_of(api, target)[-4:]):
+            assert fact in data["delivered"]
+    assert (root / ".env").read_text() == f"A=1\nCHAT_TOKEN={value_of(api, target)}\nB=2\n"
+    assert (root / ".env").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("content", "matches", "said"),
+    [
+        ("CHAT_TOKEN={value}\n", True, "present value"),
+        ("CHAT_TOKEN='{value}'\n", True, "present value"),
+        ("CHAT_TOKEN=another\n", False, "another value"),
+        ("OTHER={value}\n", False, "does not hold"),
+        (None, False, "does not hold"),
+    ],
+)
+async def test_a_file_is_compared_without_showing_either_value(
+    api: Api, era: str, root: Path, content: str | None, matches: bool, said: str
+) -> None:
+    target = put(api.store, allowedOrigins=["*"])
+    if content is not None:
+        (root / ".env").write_text(content.format(value=value_of(api, target)))
+        (root / ".env").chmod(0o600)
+    async with assistant(api, era, **at(root)) as model:
+        data = await call(api, model, TOOL, client_token=target, **COMPARE)
+        assert data["matches"] is matches
+        assert said in data["note"]
+        assert "value" not in data
+    if content is None:
+        assert not names(root)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"deliver": "env_file"}, "file:VARIABLE"),
+        ({"deliver": "verify"}, "file:VARIABLE"),
+        ({"deliver": "env_file", "env_file": ".env"}, "file:VARIABLE"),
+        ({"deliver": "env_file", "env_file": ".env:1BAD"}, "file:VARIABLE"),
+        ({"deliver": "env_file", "env_file": ":TOKEN"}, "file:VARIABLE"),
+        ({"deliver": "clipboard"}, "'show', 'env_file' or 'verify'"),
+        ({"file": ".env:TOKEN"}, "env_file"),
+    ],
+    ids=str,
+)
+async def test_bad_arguments_are_explained_and_nothing_is_sent(api: Api, arguments: Json, said: str) -> None:
+    target = put(api.store)
+    async with assistant(api, MODERN) as model:
+        assert said in await not_sent(api, model, TOOL, client_token=target, **arguments)
+
+
+@pytest.mark.parametrize("file", ["../out.env", "/etc/out.env", "link/.env", "missing/.env", ".git/config.env"])
+async def test_a_file_that_must_not_be_written_is_refused_before_the_value_is_read(
+    api: Api, era: str, root: Path, file: str, tmp_path: Path
+) -> None:
+    (root / "link").symlink_to(tmp_path)
+    target = put(api.store)
+    async with assistant(api, era, **at(root)) as model:
+        await refusal(api, model, TOOL, client_token=target, deliver="env_file", env_file=f"{file}:TOKEN")
+        assert not [path for _, path, _ in api.received if path.endswith("/token")]
+    assert names(root) == ["link"]
+    assert names(tmp_path) == ["project"]
+
+
+async def test_a_value_that_is_not_stored_is_told_with_the_way_out(api: Api, era: str, root: Path) -> None:
+    api.seeded()
+    async with assistant(api, era, **at(root)) as model:
+        for more in ({}, INTO, COMPARE):
+            text = await refusal(api, model, TOOL, client_token="Help centre 2023", **more)
+            assert "not" in text
+            assert "regenerate_client_token" in text
+    assert not names(root)
+
+
+async def delivered(api: Api, model: Assistant, tool: str, **arguments: object) -> Json:
+    return await call(api, model, tool, **arguments, **INTO)
+
+
+async def test_create_and_regenerate_deliver_in_the_same_way(api: Api, era: str, root: Path) -> None:
+    async with assistant(api, era, **at(root)) as model:
+        made = await delivered(
+            api,
+            model,
+            "create_client_token",
+            name="Shop",
+            allowed_origins="https://shop.example",
+            agent_ids="agent_1abcdef",
+        )
+        target = made["clientToken"]["id"]
+        assert "value" not in made
+        first = value_of(api, target)
+        assert f"CHAT_TOKEN={first}\n" in (root / ".env").read_text()
+        again = await delivered(
+            api, model, "regenerate_client_token", client_token=target, confirm=True, expected_name="Shop"
+        )
+        assert "value" not in again
+        second = value_of(api, target)
+        assert second != first
+        assert f"CHAT_TOKEN={second}\n" in (root / ".env").read_text()
+        assert first not in (root / ".env").read_text()
+        same = await call(api, model, TOOL, client_token=target, **COMPARE)
+        assert same["matches"] is True

@@ -1,0 +1,258 @@
+"""What clients are told of the tools: flat, strict, complete, the same every time, and short."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import anyio
+import jsonschema
+import pytest
+
+from runtype_mcp.tools import ENDPOINTS
+from tests.support import ERAS, MODERN, Api, assistant, text_of
+from tests.tools import update_snapshot
+from tests.tools.update_snapshot import SNAPSHOT, tools_list
+
+Json = dict[str, Any]
+
+
+@cache
+def listed() -> dict[str, Json]:
+    """The tools by name."""
+    return {tool["name"]: tool for tool in anyio.run(tools_list)}
+
+
+TOOLS = [endpoint.name for endpoint in ENDPOINTS]
+every_tool = pytest.mark.parametrize("name", TOOLS)
+
+
+def nodes(schema: Any) -> Iterator[Json]:
+    """Every schema within a schema, and nothing that is only a name in one."""
+    assert isinstance(schema, dict)
+    yield schema
+    for item in schema.get("properties", {}).values():
+        yield from nodes(item)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from nodes(schema[key])
+
+
+def test_the_tools_are_the_eight_endpoints_and_the_audit() -> None:
+    assert list(listed()) == TOOLS
+    assert sorted(TOOLS) == [
+        "audit_client_tokens",
+        "create_client_token",
+        "delete_client_token",
+        "get_client_token",
+        "get_client_token_value",
+        "list_client_token_conversations",
+        "list_client_tokens",
+        "regenerate_client_token",
+        "update_client_token",
+    ]
+
+
+@every_tool
+@pytest.mark.parametrize("which", ["inputSchema", "outputSchema"])
+def test_schemas_are_valid_and_flat(name: str, which: str) -> None:
+    schema = listed()[name][which]
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["type"] == "object"
+    for node in nodes(schema):
+        assert not node.keys() & {"title", "anyOf", "oneOf", "allOf", "not", "const", "$ref", "$defs", "nullable"}
+        assert isinstance(node["type"], str)
+    assert "$ref" not in json.dumps(schema)
+
+
+@every_tool
+def test_input_schemas_are_closed_and_every_property_is_described(name: str) -> None:
+    schema = listed()[name]["inputSchema"]
+    assert schema["additionalProperties"] is False
+    for field, node in schema["properties"].items():
+        assert node.get("description"), field
+        assert len(node["description"]) <= 80
+
+
+@every_tool
+@pytest.mark.anyio
+async def test_an_unknown_argument_is_refused_by_the_schema_and_by_the_server(api: Api, name: str) -> None:
+    validator = jsonschema.Draft202012Validator(listed()[name]["inputSchema"])
+    assert [error.validator for error in validator.iter_errors({"nonsense": 1})].count("additionalProperties") == 1
+    async with assistant(api, MODERN) as model:
+        result = await model.call(name, nonsense=1)
+        assert result.is_error
+        assert "nonsense: unknown argument" in text_of(result)
+        assert not api.received
+
+
+@every_tool
+def test_a_tool_says_what_it_is_for_people_and_for_hosts(name: str) -> None:
+    tool = listed()[name]
+    assert tool["title"]
+    assert tool["title"] != name
+    assert 20 <= len(tool["description"]) <= 200
+    assert tool["description"].endswith(".")
+    assert "\n" not in tool["description"]
+    assert not set(tool) - {"name", "title", "description", "inputSchema", "outputSchema", "annotations"}
+
+
+@pytest.mark.parametrize(
+    ("name", "annotations"),
+    [
+        ("list_client_tokens", {"readOnlyHint": True}),
+        ("get_client_token", {"readOnlyHint": True}),
+        ("get_client_token_value", {"readOnlyHint": True}),
+        ("list_client_token_conversations", {"readOnlyHint": True}),
+        ("audit_client_tokens", {"readOnlyHint": True}),
+        ("create_client_token", {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": False}),
+        ("update_client_token", {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": True}),
+        ("delete_client_token", {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": True}),
+        ("regenerate_client_token", {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": False}),
+    ],
+)
+def test_annotations_say_what_the_api_does(name: str, annotations: dict[str, bool]) -> None:
+    found = listed()[name]["annotations"]
+    # What is left out is the protocol's default, which is destructive and not idempotent.
+    defaults = {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": False}
+    for hint, value in annotations.items():
+        assert found.get(hint, defaults[hint]) is value
+    assert found.get("openWorldHint", True) is True
+
+
+LIMITS = {
+    "rate_limit_per_minute": (1, 1000),
+    "rate_limit_per_hour": (1, 10_000),
+    "max_messages_per_session": (1, 1000),
+    "session_idle_timeout_minutes": (1, 1440),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "facts"),
+    [
+        *(
+            (name, field, {"type": "integer", "minimum": low, "maximum": high})
+            for name in ("create_client_token", "update_client_token")
+            for field, (low, high) in LIMITS.items()
+        ),
+        ("create_client_token", "name", {"type": "string", "minLength": 1, "maxLength": 255}),
+        ("create_client_token", "allowed_origins", {"type": "array", "items": {"type": "string"}, "minItems": 1}),
+        ("create_client_token", "agent_ids", {"type": "array", "items": {"type": "string"}}),
+        ("create_client_token", "environment", {"type": "string", "enum": ["test", "live"], "default": "test"}),
+        ("create_client_token", "config", {"type": "object"}),
+        ("create_client_token", "confirm", {"type": "boolean"}),
+        ("create_client_token", "deliver", {"type": "string", "enum": ["show", "env_file"], "default": "show"}),
+        ("create_client_token", "rate_limit_per_minute", {"default": 10}),
+        ("create_client_token", "rate_limit_per_hour", {"default": 100}),
+        ("create_client_token", "max_messages_per_session", {"default": 100}),
+        ("create_client_token", "session_idle_timeout_minutes", {"default": 30}),
+        ("update_client_token", "name", {"type": "string", "minLength": 1, "maxLength": 255}),
+        ("update_client_token", "allowed_origins", {"type": "array", "minItems": 1}),
+        ("update_client_token", "flow_ids", {"type": "array", "minItems": 1}),
+        ("update_client_token", "is_active", {"type": "boolean"}),
+        ("update_client_token", "expected_name", {"type": "string"}),
+        ("get_client_token_value", "deliver", {"enum": ["show", "env_file", "verify"]}),
+        ("list_client_tokens", "limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
+        ("list_client_tokens", "offset", {"type": "integer", "minimum": 0}),
+        ("list_client_tokens", "environment", {"enum": ["test", "live"]}),
+        ("list_client_tokens", "detail", {"enum": ["summary", "full"], "default": "summary"}),
+        ("list_client_tokens", "unused_since", {"type": "string", "format": "date"}),
+        ("list_client_token_conversations", "limit", {"minimum": 1, "maximum": 100, "default": 25}),
+        ("list_client_token_conversations", "offset", {"minimum": 0}),
+    ],
+)
+def test_the_contracts_limits_are_in_the_schemas(name: str, field: str, facts: Json) -> None:
+    node = listed()[name]["inputSchema"]["properties"][field]
+    assert {key: node.get(key) for key in facts} == facts
+
+
+def test_the_choices_for_clearing_are_the_settings_that_take_null() -> None:
+    node = listed()["update_client_token"]["inputSchema"]["properties"]["clear"]
+    assert sorted(node["items"]["enum"]) == ["default_flow_id", "target_alias", "target_version_id"]
+
+
+@pytest.mark.parametrize("name", ["environment", "product_surface_id", "pin_to_version"])
+def test_what_cannot_be_changed_is_not_offered(name: str) -> None:
+    assert name not in listed()["update_client_token"]["inputSchema"]["properties"]
+    assert "pin_to_version" not in listed()["create_client_token"]["inputSchema"]["properties"]
+
+
+@every_tool
+def test_the_token_comes_first_and_the_confirmation_last(name: str) -> None:
+    schema = listed()[name]["inputSchema"]
+    fields = list(schema["properties"])
+    required = schema.get("required", [])
+    assert fields[: len(required)] == required
+    confirming = [field for field in fields if field in ("confirm", "expected_name")]
+    assert fields[len(fields) - len(confirming) :] == confirming
+
+
+@every_tool
+def test_few_arguments_are_required(name: str) -> None:
+    required = listed()[name]["inputSchema"].get("required", [])
+    assert required in ([], ["client_token"], ["name", "allowed_origins"])
+
+
+@every_tool
+def test_no_schema_has_a_place_for_the_apis_own_copy_of_a_value(name: str) -> None:
+    for node in nodes(listed()[name]["outputSchema"]):
+        assert not node.get("properties", {}).keys() & {"tokenValue", "token", "tokenHint", "tokenPrefix"}
+    has_value = "value" in listed()[name]["outputSchema"]["properties"]
+    assert has_value is (name in ("create_client_token", "regenerate_client_token", "get_client_token_value"))
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.anyio
+async def test_the_list_is_the_same_every_time_and_for_every_client(era: str) -> None:
+    # As text, since the order counts: a host's cache of its prompt lives on it.
+    assert json.dumps(await tools_list(era)) == json.dumps(await tools_list(era))
+    assert await tools_list(era) == list(listed().values())
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.anyio
+async def test_the_list_depends_on_the_operators_settings_alone(era: str) -> None:
+    for environ in ({"RUNTYPE_MCP_APPROVAL": "deny"}, {"RUNTYPE_MCP_ENVIRONMENT": "live"}):
+        assert await tools_list(era, **environ) == list(listed().values())
+    assert await tools_list(era, RUNTYPE_MCP_SECRETS="file") != list(listed().values())
+
+
+@pytest.mark.anyio
+async def test_the_list_costs_no_request(api: Api, era: str) -> None:
+    async with assistant(api, era) as model:
+        await model.client.list_tools()
+        assert not api.received
+
+
+def test_the_snapshot_is_current() -> None:
+    """Whatever a client is told is a choice: see the difference in review.
+
+    After a change that is meant: python -m tests.tools.update_snapshot
+    """
+    wanted = update_snapshot.text_of(list(listed().values()))
+    assert Path(SNAPSHOT).read_text(encoding="utf-8") == wanted, "run: python -m tests.tools.update_snapshot"
+
+
+# What it costs a model, in tokens (o200k), in every session.
+
+VISIBLE, WIRE_OF_EIGHT = 1_500, 3_200
+
+
+def tokens(value: object) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of how the package reads its own data
+        import bpe_openai
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return len(bpe_openai.get_encoding("o200k_base").encode(text))
+
+
+def test_what_a_model_sees_stays_within_its_budget() -> None:
+    seen = [{key: tool[key] for key in ("name", "description", "inputSchema")} for tool in listed().values()]
+    assert sum(map(tokens, seen)) <= VISIBLE
+
+
+def test_what_is_on_the_wire_for_the_eight_endpoints_stays_within_its_budget() -> None:
+    assert tokens([tool for name, tool in listed().items() if name != "audit_client_tokens"]) <= WIRE_OF_EIGHT
