@@ -101,3 +101,12 @@ def test_the_bundle_says_what_the_package_is() -> None:
 def test_the_changelog_knows_this_version() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dynamic"] == ["version"]
+
+
+def test_each_of_the_forty_checks_is_shown_by_a_test_that_exists() -> None:
+    rows = re.findall(
+        r"^\| (\d+) \|.*\| \[(test_\w+)\]\(\.\./([\w/.]+)\) \|$", (ROOT / "docs/tool-design.md").read_text(), re.M
+    )
+    assert [int(number) for number, _, _ in rows] == list(range(1, 41))
+    for _, name, file in rows:
+        assert f"def {name}(" in (ROOT / file).read_text("utf-8"), f"{name} is not in {file}"
