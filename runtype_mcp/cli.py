@@ -50,7 +50,12 @@ def main(argv: list[str]) -> int:
 
         sys.stdout.write(f"runtype-mcp {__version__}\n")
         return 0
+    command = argv[0] if argv and argv[0] in _COMMANDS else "stdio"
+    if command == "stdio":
+        from runtype_mcp import front
+
+        if front.answered(argv):
+            return 0
     from runtype_mcp import commands
 
-    command = argv[0] if argv and argv[0] in _COMMANDS else "stdio"
     return commands.run(command, argv[command != "stdio" :])

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import signal
 import sys
+from contextlib import nullcontext
+from io import TextIOWrapper
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 from runtype_mcp.settings import Settings, SettingsError, load
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise SettingsError(f"{message}. See runtype-mcp --help.")
+        from runtype_mcp.safety.redaction import redact
+
+        # What stands behind an option that does not exist may be a key, and hosts keep what is written here.
+        _, unknown, words = message.partition("unrecognized arguments: ")
+        if unknown:
+            message = f"unrecognized argument: {words.partition(' ')[0].partition('=')[0]}"
+        raise SettingsError(f"{redact(message)}. See runtype-mcp --help.")
 
 
 def run(command: str, argv: list[str]) -> int:
     """Run one command; a wrong setting or usage is one line on stderr and exit code 2."""
     # Python's own handler waits for the loop, which waits for stdin: Ctrl+C would do nothing until a key is pressed.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a pipe on Windows lacks most of what names are made of
     try:
         return _COMMANDS[command](argv)
     except SettingsError as exc:
@@ -61,9 +72,29 @@ def _log(settings: Settings) -> None:
 
 def _stdio(argv: list[str]) -> int:
     settings, _ = _serving(argv)
-    from runtype_mcp.server import build_server
+    from runtype_mcp import front
 
-    build_server(settings).run("stdio")
+    with front.conversation or nullcontext():
+        gc.disable()  # what is built while the SDK is loaded stays: to search it for garbage is an eighth of a start
+        import anyio
+        from mcp.server.stdio import stdio_server
+
+        from runtype_mcp.server import build_server
+
+        server = build_server(settings)
+        gc.freeze()
+        gc.enable()
+
+        async def go_on(conversation: front.Conversation) -> None:
+            wire = cast(TextIO, conversation)
+            async with stdio_server(anyio.wrap_file(wire), anyio.wrap_file(wire)) as (heard, said):
+                sdk = server._lowlevel_server  # `run("stdio")` takes no streams
+                await sdk.run(heard, said, sdk.create_initialization_options())
+
+        if front.conversation is None:
+            server.run("stdio")
+        else:
+            anyio.run(go_on, front.conversation)
     return 0
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import mcp_types
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.shared.exceptions import MCPError
 
 from runtype_mcp import __version__
 from runtype_mcp.api.client import RuntypeClient
@@ -32,7 +33,7 @@ class RuntypeServer(MCPServer[None]):
     def __init__(self, app: App, **options: Any) -> None:
         self.app = app
         self._hidden = {endpoint.name for endpoint in ENDPOINTS if forbidden(endpoint, app.settings)}
-        self._known = {endpoint.name for endpoint in ENDPOINTS}
+        self._known = [endpoint.name for endpoint in ENDPOINTS]  # no set: what is asked for may be unhashable
         super().__init__(tools=[build_tool(endpoint, app) for endpoint in ENDPOINTS], **options)
         # Outermost, which the SDK's own option is not: its spans repeat names as well as its errors and logs do.
         self._lowlevel_server.middleware.insert(0, self._mask)
@@ -44,6 +45,14 @@ class RuntypeServer(MCPServer[None]):
         taken_as_is = ("arguments", "inputResponses", "requestState") if ctx.method == "tools/call" else ()
         params = {k: v if k in taken_as_is else self.app.redactor.any(v) for k, v in ctx.params.items()}
         return await call_next(replace(ctx, params=params))
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[None, Any] | None = None
+    ) -> mcp_types.GetPromptResult | mcp_types.InputRequiredResult:
+        try:
+            return await super().get_prompt(name, arguments, context)
+        except ValueError as exc:  # an unknown name or a missing argument, which the SDK takes for a crash
+            raise MCPError(mcp_types.INVALID_PARAMS, str(exc)) from exc
 
     async def list_tools(self) -> list[mcp_types.Tool]:
         # A forbidden tool stays callable, so that the refusal can say who decided; it is not offered.

@@ -189,6 +189,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Process]:
+    """One server on the sandbox for tests that leave it as it is."""
+    with started("--sandbox") as process:
+        process.hello()
+        yield process
+
+
 def test_without_a_key_it_lists_its_tools_and_every_call_says_what_to_do() -> None:
     with started() as server:
         server.hello()
@@ -263,6 +271,30 @@ def test_stdout_carries_the_protocol_alone_whatever_prints() -> None:
             assert server.popen.stdout.read() == b""
             assert server.ended() == 0
             assert "said by a child" in server.errors()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"name": ["list_client_tokens"], "arguments": {}},
+        {"name": {"a": 1}},
+        {"name": None},
+        {"arguments": {}},
+        {"name": "list_client_tokens", "arguments": []},
+        {"name": "list_client_tokens", "arguments": "{}"},
+    ],
+    ids=str,
+)
+def test_what_is_no_call_is_the_clients_mistake(params: dict[str, Any], server: Process) -> None:
+    error = server.answer(server.ask("tools/call", params))["error"]
+    assert (error["code"], error["message"]) == (-32602, "Invalid request parameters")
+    assert "clientTokens" in server.text("list_client_tokens", limit=1)
+
+
+def test_a_line_that_is_no_message_does_not_end_it(server: Process) -> None:
+    assert server.popen.stdin is not None
+    server.popen.stdin.write(b'{"jsonrpc": "2.0", "id": \n\n\xff\xfe\n[]\n"x"\n{"jsonrpc":"2.0"}\n')
+    assert "clientTokens" in server.text("list_client_tokens", limit=1)
 
 
 def test_read_only_lists_and_runs_no_tool_that_writes(api: Api) -> None:

@@ -52,7 +52,7 @@ def test_no_value_is_in_what_people_paste_elsewhere(done: subprocess.CompletedPr
 
 
 def test_a_pipe_that_lacks_a_character_is_no_reason_to_fail() -> None:
-    ended = run("demo", PYTHONIOENCODING="cp1252")
+    ended = run("demo", PYTHONIOENCODING="ascii")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "    ? deleted\n" in ended.stdout
 

@@ -289,83 +289,117 @@ _INTRO = """\
 
 # What it will never do without asking
 
-A client token stands in the HTML of your pages. Delete it, or replace its value, and every chat that embeds it stops at
-once. Open it to every website, and anyone can spend your quota. An assistant that is wrong, in a hurry, or talked into
-something by a visitor's message must not be able to do either on its own.
+A client token stands in the HTML of your pages. Delete it, or replace its value, and every chat that embeds it stops
+at once. Open it to every website, and anyone can spend your quota. An assistant that is wrong, in a hurry, or talked
+into something by a visitor's message must not be able to do either on its own.
 
-So the server looks at what a call *would do* to the token as it is now. If it would stop something that works, or let
-more in, nothing happens until somebody has agreed. Everything else runs at once, because people who are asked about
-everything stop reading.
+So the server looks at what a call *would do* to the token as it is now. If it could stop pages that work, or let more
+in, nothing happens until somebody has agreed. Everything else runs at once: people who are asked about everything stop
+reading.
 
 ## How a call gets its yes
 
-1. **Preview.** Without `confirm`, the call changes nothing. It answers with the token, what would break or open up, what
-   cannot be undone, and the exact call that would go ahead.
-2. **Confirm and name.** With `confirm`, the call must also carry the token's present name as `expected_name`. A mixed-up
-   id is refused, and the approval dialog of your assistant shows a name that you know. (A new token is named by its own
-   `name`.)
+1. **Preview.** Without `confirm`, the call changes nothing. It answers with the token, what would break or open up,
+   what cannot be undone, and the exact call that would go ahead.
+2. **Confirm and name.** With `confirm`, the call must also carry the token's present name as `expected_name`. A
+   mixed-up id is refused, and the approval dialog of your assistant shows a name that you know. (A new token is named
+   by its own `name`.)
 3. **A person.** Where the client can show a form, you are asked, and type the token's name. For example:
 
    > {question}
 
-   Another name, no, or closing the form: nothing happens, and the assistant is told not to try again by itself.
+   Another name, no, or closing the form: nothing happens, and the assistant is told not to try again by itself. A yes
+   is good for one call, once.
 4. **A ticket.** Where the client cannot ask and the policy wants a person, the call is refused with a code. Run
-   `runtype-mcp approve CODE` in a terminal, and the same call goes ahead once. A changed call, a changed token, or 15
+   `runtype-mcp approve CODE` in a terminal, and the same call goes ahead, once. A changed call, a changed token, or 15
    minutes, and the code is worth nothing.
 
-In between, nothing may move: a token that somebody else has changed since the assistant, or you, last saw it is not
-touched, and the difference is told.
+In between, nothing may move: a token that somebody else has changed since the assistant, or you, last saw it is left
+alone, and the difference is told.
 
-You choose with `RUNTYPE_MCP_APPROVAL`, and `RUNTYPE_MCP_APPROVAL_LIVE` for live tokens alone; no call can change it.
+How many of these steps a call takes is your choice: `RUNTYPE_MCP_APPROVAL`, and `RUNTYPE_MCP_APPROVAL_LIVE` for live
+tokens alone. No call can change it.
 
-| `RUNTYPE_MCP_APPROVAL` | what it asks for |
-| --- | --- |
-| `auto` (default) | confirm and name; and a person, wherever the client can ask one |
-| `human` | confirm and name; and always a person: in the client, or with a ticket |
-| `flag` | confirm and name |
-| `deny` | nothing: such calls are refused |
+"""
 
+_WORTH = """
 ## What each step is worth
 
 | step | stops | does not stop |
 | --- | --- | --- |
 | preview | an assistant that acts before it looks | one that confirms at once |
 | name | the wrong token | the wrong decision: an assistant can look the name up |
-| person, in the client | an assistant alone, whatever it was told | a client that answers in your place; a person who does not read |
-| ticket | the same, with any client | an agent with a shell on that machine under your user: it can approve for itself |
-| ticket, approved on another machine | that too | a person who does not read |
+| person, in the client | an assistant on its own, whatever it was told | a client that answers for you; not reading |
+| ticket | the same, with any client | an agent with a shell as your user: it can approve for itself |
+| ticket, where the agent has no shell on the server's machine | that too | not reading |
 | `deny` | every such call through this server | |
 
-The last limit is the API key: whoever can read it needs no server to use it. Keep it where the assistant's shell cannot
-read it. And `auto` is only as strong as the client: if yours shows no forms, `auto` asks nobody. Choose `human` then.
+The last limit is the API key: whoever can read it needs no server to use it, so keep it where an agent's shell cannot
+read it. And `auto` is only as strong as the client: if yours shows no forms, it asks nobody. Choose `human` then.
+
+## Call by call
+
+The first line is the policy; the second says whether the client can ask.
+
 """
 
 
 def render(rows: Mapping[str, list[str]], sentences: Mapping[str, list[str]], question: str) -> str:
     """The page."""
-    lines = [_INTRO.format(question=question), "## Call by call", ""]
-    lines += ["The first line is the policy, the second says whether the client can ask.", ""]
-    lines.append("| | " + " | ".join(f"`{policy}`" for policy, _ in COLUMNS) + " |")
-    lines.append("| --- " * (len(COLUMNS) + 1) + "|")
-    kinds = ["either" if policy in ("flag", "deny") else "asks" if asks else "cannot" for policy, asks in COLUMNS]
-    lines.append("| | " + " | ".join(kinds) + " |")
+    return "".join([_INTRO.format(question=question), _in_short(rows), _WORTH, _call_by_call(rows), _told(sentences)])
+
+
+def _in_short(rows: Mapping[str, list[str]]) -> str:
+    lines = [
+        "| `RUNTYPE_MCP_APPROVAL` | your client | could stop pages, or let more in | any other call |",
+        "| --- | --- | --- | --- |",
+    ]
+    for column, (policy, _) in enumerate(COLUMNS):
+        gated, others = (
+            " or ".join(dict.fromkeys(rows[case.does][column] for case in CASES if (case.group == "Neither") is other))
+            for other in (False, True)
+        )
+        default = " (default)" if policy == "auto" else ""
+        lines.append(f"| `{policy}`{default} | {_client(column)} | {gated} | {others} |")
+    lines.append("")
+    lines.append(
+        f"*{RUNS}*: at once. *{CONFIRM}*: once the call carries both. {ASKS}: that, and your yes in the client. "
+        f"{TICKET}: that, and your yes in a terminal. *{REFUSED}*: never."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _client(column: int) -> str:
+    policy, asks = COLUMNS[column]
+    return "either" if policy in ("flag", "deny") else "can ask" if asks else "cannot ask"
+
+
+def _call_by_call(rows: Mapping[str, list[str]]) -> str:
+    lines = [
+        "| | " + " | ".join(f"`{policy}`" for policy, _ in COLUMNS) + " |",
+        "| --- " * (len(COLUMNS) + 1) + "|",
+        "| | " + " | ".join(map(_client, range(len(COLUMNS)))) + " |",
+    ]
     group = ""
     for case in CASES:
         if case.group != group:
             group = case.group
             lines.append(f"| **{group}** " + "| " * len(COLUMNS) + "|")
         lines.append(f"| {case.does} | " + " | ".join(rows[case.does]) + " |")
-    lines += [
-        "",
-        f"*{RUNS}*: at once. *{CONFIRM}*: once the call carries both. {ASKS}: that, and a person's yes in the client. "
-        f"{TICKET}: that, and a person's yes in a terminal. *{REFUSED}*: never.",
+    return "\n".join(lines) + "\n"
+
+
+def _told(sentences: Mapping[str, list[str]]) -> str:
+    lines = [
         "",
         "## What you are told first",
         "",
-        "| call | what the preview and the question say |",
+        "The sentences of the preview, which the question and the ticket repeat.",
+        "",
+        "| call | what would happen |",
         "| --- | --- |",
+        *(f"| {does} | {' '.join(said)} |" for does, said in sentences.items()),
     ]
-    lines += [f"| {does} | {' '.join(said)} |" for does, said in sentences.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -156,8 +156,8 @@ def can_ask(context: Context[Any, Any]) -> bool:
 
 
 def same_name(given: str, actual: str) -> bool:
-    """Whether a name was given right: as it is, or as it was shown (without invisible characters)."""
-    return bool(clean(given, 255)) and given.strip() in (actual.strip(), clean(actual, 255))
+    """Whether a name was given right: as it is, or as it was shown (without invisible characters, or in a question)."""
+    return bool(clean(given, 255)) and given.strip() in (actual.strip(), clean(actual, 255), for_question(actual, ""))
 
 
 # What the SDK resolves before the operation runs, on both protocol eras by one path: it asks older clients at
@@ -224,7 +224,7 @@ def _request(tickets: Tickets, plan: Plan, base_url: str) -> Ticket:
         plan.digest,
         operation=plan.operation,
         subject_id=plan.token.id if plan.token else "",
-        subject_name=plan.name,
+        subject_name=clean(plan.name, 255),  # a file is an exit too
         environment=plan.environment,
         lines=tuple(effect.sentence for effect in plan.effects),
         base_url=base_url,

@@ -60,9 +60,24 @@ def _unique(values: list[str]) -> list[str]:
 
 def _not_a_value(value: str) -> str:
     # Refused here, before it can reach a URL, a log or the API: values are secrets, ids are not.
-    if redaction.looks_like_value(value):
-        raise ValueError("this is a token's value, not its id or name; find the id with list_client_tokens")
+    if redaction.looks_like_value(value) or redaction.contains_secret(value):
+        raise ValueError("this is a secret value, not its id or name; find the id with list_client_tokens")
     return value
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, allow_nan=False)
+        if _shallow(value, 32):
+            return value
+    except (ValueError, RecursionError):
+        pass
+    raise ValueError("must be plain JSON, with finite numbers and at most 32 levels")
+
+
+def _shallow(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels >= 0 and all(_shallow(item, levels - 1) for item in inner)
 
 
 def _one_word(value: str) -> str:
@@ -86,7 +101,7 @@ Ref = Annotated[Text, AfterValidator(_not_a_value)]
 OneForAList = BeforeValidator(_as_list)
 Ids = Annotated[list[AnId], OneForAList, AfterValidator(_unique)]
 Flows = Annotated[list[AnId], Field(min_length=1), OneForAList, AfterValidator(_unique)]
-Config = Annotated[dict[str, Any], BeforeValidator(_from_json)]
+Config = Annotated[dict[str, Any], BeforeValidator(_from_json), AfterValidator(_plain)]
 Confirm = Annotated[bool, Field(strict=True)]
 Origins = Annotated[list[str], Field(min_length=1), OneForAList, AfterValidator(_origins)]
 A = TypeVar("A", bound="Arguments")

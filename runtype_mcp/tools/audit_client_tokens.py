@@ -104,19 +104,19 @@ def flaws(token: ClientToken, now: datetime) -> Iterator[Flaw]:
 
 
 def _live_flaws(token: ClientToken) -> Iterator[Flaw]:
+    # One list mends all of them, so that fixes may be followed one after the other, in any order.
+    https = [f"https{e[4:]}" if origins.is_plain_http(e) else e for e in token.allowed_origins]
+    safe = [e for e in dict.fromkeys(https) if not (origins.is_open(e) or origins.is_localhost(e))]
+    mend = {"allowed_origins": safe or ["https://YOUR.SITE"]}
     for entry in token.allowed_origins:
-        rest = [other for other in token.allowed_origins if other != entry] or ["https://YOUR.SITE"]
         if entry == "*":
-            yield Flaw("high", "any_origin", "Live, and every website may use it.", {"allowed_origins": rest})
+            yield Flaw("high", "any_origin", "Live, and every website may use it.", mend)
         elif entry == "native":
-            yield Flaw(
-                "high", "no_origin", "Live, and requests without an Origin header pass.", {"allowed_origins": rest}
-            )
+            yield Flaw("high", "no_origin", "Live, and requests without an Origin header pass.", mend)
         elif origins.is_localhost(entry):
-            yield Flaw("medium", "localhost", f"Live, and admits {entry}.", {"allowed_origins": rest})
+            yield Flaw("medium", "localhost", f"Live, and admits {entry}.", mend)
         elif origins.is_plain_http(entry):
-            secure = [f"https{e[4:]}" if e == entry else e for e in token.allowed_origins]
-            yield Flaw("medium", "plain_http", f"Live, and admits {entry} unencrypted.", {"allowed_origins": secure})
+            yield Flaw("medium", "plain_http", f"Live, and admits {entry} unencrypted.", mend)
     follow = {"target_alias": "live"}
     if token.target_alias not in (None, "live"):
         reason = f"Live, and follows the preview {clean(token.target_alias, 80)}, which expires."
@@ -130,7 +130,7 @@ def _duplicate(token: ClientToken, names: set[int]) -> Iterator[Flaw]:
     key = hash((token.environment, token.name))
     if token.name and key in names:
         reason = f"Another {token.environment} token has this name: calls by name are ambiguous."
-        yield Flaw("low", "duplicate_name", reason, {"name": f"{clean(token.name, 200)} 2"})
+        yield Flaw("low", "duplicate_name", reason, {"name": f"{clean(token.name, 200)} {token.id[-6:]}"})
     elif len(names) < MOST_NAMES:
         names.add(key)
 

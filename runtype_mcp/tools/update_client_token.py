@@ -95,9 +95,12 @@ async def update_client_token(args: UpdateClientToken, call: Call) -> views.Upda
     changes = [
         views.Change(field=name, before=views.compact(was[name]), after=views.compact(now[name]))
         for name in now
-        if was[name] != now[name]
+        if was[name] != now[name] and name != "token_hint"  # what the API puts there may be the value itself
     ]
-    if strangers := [item.field for item in changes if item.field not in change]:
+    strangers = [item.field for item in changes if item.field not in change]
+    if was["token_hint"] != now["token_hint"]:
+        strangers.append("its value")
+    if strangers:
         warnings.append(f"Somebody else changed at the same time: {', '.join(strangers)}.")
     return views.Updated(client_token=views.summary(after), changes=changes, warnings=warnings or None, note=note)
 

@@ -240,7 +240,8 @@ async def test_a_pooled_connection_that_the_api_closed_meanwhile_costs_a_read_no
 
 
 @pytest.mark.parametrize(
-    ("operation", "error"), [("get_client_token", errors.RetryableError), ("delete_client_token", errors.OutcomeUnknown)]
+    ("operation", "error"),
+    [("get_client_token", errors.RetryableError), ("delete_client_token", errors.OutcomeUnknown)],
 )
 async def test_a_call_ends_at_its_time_limit(upstream: Upstream, operation: str, error: type[Exception]) -> None:
     async with asyncio.timeout(HANG_GUARD), proxying(upstream.url) as proxy:
@@ -271,18 +272,25 @@ async def test_a_host_that_does_not_even_connect_ends_at_its_own_limit(operation
             waiting.connect_ex(full.getsockname())
         client = RuntypeClient(KEY, f"http://127.0.0.1:{full.getsockname()[1]}", connect_timeout=0.1, total_timeout=20)
         async with asyncio.timeout(HANG_GUARD):
-            with pytest.raises(errors.RetryableError, match=r"cannot be reached \(ConnectTimeout\)\. Nothing was changed"):
+            with pytest.raises(
+                errors.RetryableError, match=r"cannot be reached \(ConnectTimeout\)\. Nothing was changed"
+            ):
                 await getattr(client, operation)(ID)
         await client.aclose()
 
 
 async def test_a_cancelled_call_leaves_a_client_that_works(upstream: Upstream) -> None:
     async with asyncio.timeout(HANG_GUARD), proxying(upstream.url) as proxy:
-        proxy.spoil(faults.silence, times=1)
+        arrived = asyncio.Event()
+
+        async def silence(x: faults.Exchange) -> None:
+            arrived.set()
+            await faults.silence(x)
+
+        proxy.spoil(silence, times=1)
         client = RuntypeClient(KEY, proxy.url)
         call = asyncio.create_task(client.get_client_token(ID))
-        while not proxy.requests:
-            await asyncio.sleep(0.01)
+        await arrived.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -330,7 +338,10 @@ async def test_the_largest_answer_that_is_allowed_is_read(upstream: Upstream, cl
         (b"[" * 100_000, "the whole"),
         (b"{}", "clientToken"),
         (b'{"clientToken":null}', "clientToken"),
-        (b'{"clientToken":{"id":"' + VALUE.encode() + b'","isActive":"' + VALUE.encode() + b'"}}', "clientToken.agentIds"),
+        (
+            b'{"clientToken":{"id":"' + VALUE.encode() + b'","isActive":"' + VALUE.encode() + b'"}}',
+            "clientToken.agentIds",
+        ),
     ],
 )
 async def test_an_answer_that_cannot_be_understood_is_told_by_its_places(
@@ -417,7 +428,9 @@ async def test_a_certificate_that_nobody_vouches_for_ends_the_call_before_anythi
             await getattr(client, operation)(ID)
         await client.aclose()
     assert type(caught.value) is errors.PermanentError
-    assert proxy.requests == upstream.received == waits == []
+    assert not proxy.requests
+    assert not upstream.received
+    assert not waits
     assert KEY not in str(caught.value)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -83,8 +86,27 @@ async def test_pagination_may_say_more_or_less_than_we_know(
 
 async def test_a_page_that_fails_ends_the_list_with_its_error(upstream: Upstream, client: RuntypeClient) -> None:
     upstream.says(page("a", more=True), Answer(403, {"error": "No"}))
-    seen: list[str] = []
+    pages = client.iterate_client_tokens()
+    assert [token.id for token in await anext(pages)] == ["a"]
     with pytest.raises(errors.AuthError):
-        async for tokens in client.iterate_client_tokens():
-            seen += [token.id for token in tokens]
-    assert seen == ["a"]
+        await anext(pages)
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["for the next page", "for nothing"])
+@pytest.mark.parametrize("second", [page("b"), Answer(403, {"error": "No"})], ids=["works", "fails"])
+async def test_whoever_stops_early_leaves_nothing_behind(
+    upstream: Upstream, client: RuntypeClient, second: Answer, waits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.says(page("a", more=True), second)
+    before = asyncio.all_tasks()
+    pages = client.iterate_client_tokens()
+    assert isinstance(pages, AsyncGenerator)
+    await anext(pages)
+    if waits and (ahead := asyncio.all_tasks() - before):
+        await asyncio.wait(ahead)
+    await pages.aclose()
+    while ahead := asyncio.all_tasks() - before:
+        await asyncio.wait(ahead)
+    del pages, ahead
+    gc.collect()
+    assert "never retrieved" not in caplog.text

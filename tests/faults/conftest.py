@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.faults.clock import hurry
 from tests.faults.tls import self_signed
 
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The waits between tries and looks are short."""
-    sleep = asyncio.sleep
-
-    async def short(seconds: float, result: Any = None) -> Any:
-        return await sleep(min(seconds, 0.01), result)
-
-    monkeypatch.setattr(asyncio, "sleep", short)
+    hurry(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -189,7 +189,9 @@ async def redirect(x: Exchange) -> None:
 
 async def too_many_requests(x: Exchange) -> None:
     x.keep = True
-    await x.answer("429 Too Many Requests", b'{"error":"Slow down"}', "Content-Type: application/json", "Retry-After: 0")
+    await x.answer(
+        "429 Too Many Requests", b'{"error":"Slow down"}', "Content-Type: application/json", "Retry-After: 0"
+    )
 
 
 async def forbidden(x: Exchange) -> None:
@@ -368,9 +370,7 @@ DONE: tuple[Fault, ...] = (
 """The API has done it."""
 HARMLESS: tuple[Fault, ...] = (late, hints_first, in_pieces, gzipped)
 """Unusual, and nobody needs to know."""
-SLOW: tuple[Fault, ...] = (
-    *(silence, informational_flood, silence_after_commit, drip, length_too_long, endless_body),
-)
+SLOW: tuple[Fault, ...] = (*(silence, informational_flood, silence_after_commit, drip, length_too_long, endless_body),)
 """Only a time limit ends these."""
 FINAL: tuple[Fault, ...] = (
     *(redirect, forbidden, truncated_json, length_too_short, no_length, gzip_bomb, nested_gzip_bomb, endless_body),

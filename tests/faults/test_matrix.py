@@ -38,6 +38,8 @@ WRITES: dict[str, tuple[str, dict[str, Any]]] = {
     "delete_client_token": ("DELETE", {"client_token": NAME, "confirm": True, "expected_name": NAME}),
     "regenerate_client_token": ("POST", {"client_token": NAME, "confirm": True, "expected_name": NAME}),
 }
+
+
 def named(value: Any) -> str:
     return value.__name__ if callable(value) else str(value)
 
@@ -73,7 +75,7 @@ async def test_a_read_that_always_fails_says_what_kind_of_failure_it_is(api: Api
     seed_many(api.store, 3)
     async with asyncio.timeout(HANG_GUARD), proxying(api.url) as proxy:
         proxy.spoil(fault)
-        async with assistant(api, MODERN, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
+        async with assistant(api, MODERN, None, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
             result = await model.call(tool, **READS[tool])
     check(result, values(api))
     assert len(proxy.requests) == (1 if fault in FINAL or fault in SLOW else TRIES)
@@ -86,7 +88,7 @@ async def test_a_read_that_fails_once_works_after_a_retry(api: Api, tool: str, f
     seed_many(api.store, 3)
     async with asyncio.timeout(HANG_GUARD), proxying(api.url) as proxy:
         proxy.spoil(fault, times=1)
-        async with assistant(api, MODERN, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
+        async with assistant(api, MODERN, None, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
             result = await model.call(tool, **READS[tool])
     assert not result.is_error, text_of(result)
 
@@ -109,7 +111,7 @@ async def a_write_is_sent_once_and_its_fate_is_told(api: Api, tool: str, fault: 
     method, arguments = WRITES[tool]
     async with asyncio.timeout(HANG_GUARD), proxying(api.url) as proxy:
         proxy.spoil(fault, method)
-        async with assistant(api, era, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
+        async with assistant(api, era, None, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
             result = await model.call(tool, **arguments)
     sent = [request for request in proxy.requests if request[0] != "GET"]
     assert len(sent) <= 1
@@ -137,7 +139,7 @@ async def test_an_unusual_answer_is_an_answer(api: Api, tool: str, fault: Fault)
     arguments = READS[tool] if tool in READS else WRITES[tool][1]
     async with asyncio.timeout(HANG_GUARD), proxying(api.url) as proxy:
         proxy.spoil(fault)
-        async with assistant(api, MODERN, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
+        async with assistant(api, MODERN, None, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
             result = await model.call(tool, **arguments)
     assert not result.is_error, text_of(result)
     assert "lost" not in text_of(result)
@@ -158,7 +160,7 @@ async def test_encrypted_connections_break_in_the_same_ways(
     method, arguments = ("GET", READS[tool]) if tool in READS else WRITES[tool]
     async with asyncio.timeout(HANG_GUARD), proxying(api.url, tls) as proxy:
         proxy.spoil(fault, method, times=1)
-        async with assistant(api, MODERN, RUNTYPE_BASE_URL=proxy.url) as model:
+        async with assistant(api, MODERN, None, RUNTYPE_BASE_URL=proxy.url) as model:
             result = await model.call(tool, **arguments)
     if tool in READS or fault is not faults.garbage:
         assert not result.is_error, text_of(result)
@@ -174,7 +176,7 @@ async def _no_answer(api: Api, tool: str, url: str) -> str:
     arguments = READS[tool] if tool in READS else WRITES[tool][1]
     seed_many(api.store, 3)
     limit = {"RUNTYPE_MCP_TIMEOUT": "5", "RUNTYPE_MCP_CONNECT_TIMEOUT": "0.5"}
-    async with asyncio.timeout(HANG_GUARD), assistant(api, MODERN, RUNTYPE_BASE_URL=url, **limit) as model:
+    async with asyncio.timeout(HANG_GUARD), assistant(api, MODERN, None, RUNTYPE_BASE_URL=url, **limit) as model:
         result = await model.call(tool, **arguments)
     assert api.received == []
     return check(result, values(api))

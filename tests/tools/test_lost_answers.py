@@ -77,7 +77,7 @@ class Scene:
 async def scene(api: Api, tool: str, era: str = MODERN, **environ: str) -> AsyncIterator[Scene]:
     async with asyncio.timeout(HANG_GUARD), proxying(api.url) as proxy:
         settings = {"RUNTYPE_BASE_URL": proxy.url, **environ}
-        async with assistant(api, era, **settings) as model:
+        async with assistant(api, era, None, **settings) as model:
             token = None if tool == "create_client_token" else (await model.create())["id"]
             yield Scene(api, proxy, model, token)
 
