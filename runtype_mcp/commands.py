@@ -10,7 +10,7 @@ import sys
 from contextlib import nullcontext
 from io import TextIOWrapper
 from pathlib import Path
-from typing import NoReturn, TextIO, cast
+from typing import NoReturn
 
 from runtype_mcp.settings import Settings, SettingsError, load
 
@@ -79,6 +79,7 @@ def _stdio(argv: list[str]) -> int:
         import anyio
         from mcp.server.stdio import stdio_server
 
+        from runtype_mcp import wire
         from runtype_mcp.server import build_server
 
         server = build_server(settings)
@@ -86,8 +87,7 @@ def _stdio(argv: list[str]) -> int:
         gc.enable()
 
         async def go_on(conversation: front.Conversation) -> None:
-            wire = cast(TextIO, conversation)
-            async with stdio_server(anyio.wrap_file(wire), anyio.wrap_file(wire)) as (heard, said):
+            async with stdio_server(*wire.files(conversation)) as (heard, said):
                 sdk = server._lowlevel_server  # `run("stdio")` takes no streams
                 await sdk.run(heard, said, sdk.create_initialization_options())
 

@@ -151,8 +151,8 @@ class Conversation:
 
     def __enter__(self) -> None:
         """Keep the wire to ourselves, as the SDK's own transport does: neither a stray print nor a child reaches it."""
-        self.source, self.sink = _above_standard(self.source), _above_standard(self.sink)
-        null = os.open(os.devnull, os.O_RDWR)
+        null = os.open(os.devnull, os.O_RDWR)  # first: it takes the place of a closed stderr
+        self.source, self.sink = os.dup(self.source), os.dup(self.sink)
         os.dup2(null, 0)
         os.dup2(2 if sys.stderr else null, 1)
         sys.stdout.flush()
@@ -163,14 +163,23 @@ class Conversation:
         os.dup2(self.sink, 1)
 
     def readline(self) -> str:
-        """The next line for the SDK: what it must be told again, then what is not answered yet."""
-        if self.retold:
-            name, line = self.retold.pop(0)
-            return _renamed(line, self.own_id) if name else line + "\n"
+        """The next line for the SDK: what it must be told again, then what is not answered yet. It may block."""
+        if line := self.told_again():
+            return line
         if self.text is None:
             raw = io.BufferedReader(_Rest(self.unread, self.source))
             self.text = io.TextIOWrapper(raw, encoding="utf-8", errors="replace")
-        line = self.text.readline()
+        return self.listen(self.text.readline())
+
+    def told_again(self) -> str:
+        """The next line that the SDK must be told again; empty when it knows all."""
+        if not self.retold:
+            return ""
+        name, line = self.retold.pop(0)
+        return _renamed(line, self.own_id) if name else line + "\n"
+
+    def listen(self, line: str) -> str:
+        """A line on its way to the SDK: what it asks may be answered from the cache next time."""
         if line and (self.learning or self.asked):
             self._learn(line)
         return line
@@ -287,14 +296,6 @@ def _send(fd: int, text: str) -> None:
             import select
 
             select.select((), (fd,), ())
-
-
-def _above_standard(fd: int) -> int:
-    if sys.platform == "win32":
-        return os.dup(fd)
-    import fcntl
-
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)  # `dup` takes the place of a closed stderr
 
 
 def _digest(*parts: str) -> str:

@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -36,7 +37,7 @@ CAPABILITIES: list[dict[str, Any]] = [
     {"tools": True, "logging": False, "unheard": "of"},
 ]
 IDS = (0, 7, -3, 2**52, "a", "7", "b c,'d':{e}", "")
-PATIENCE = 10  # seconds until a test gives up on a server
+PATIENCE = 60  # seconds until a test gives up on a server
 
 Serve = Callable[[int, int], None]
 
@@ -186,6 +187,9 @@ class Process:
         assert self.process.stdin
         assert self.process.stdout
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
+        self.watchdog = threading.Timer(PATIENCE, self.process.kill)  # then `read` comes back empty
+        self.watchdog.daemon = True
+        self.watchdog.start()
 
     def send(self, *lines: str) -> None:
         os.write(self.stdin.fileno(), "".join(f"{line}\n" for line in lines).encode())
@@ -195,23 +199,24 @@ class Process:
 
     def end(self) -> tuple[int, bytes, bytes]:
         """Close its input; its exit code, and what was left on its output and on stderr."""
-        out, err = self.process.communicate(timeout=PATIENCE)
+        out, err = self.process.communicate()
+        self.watchdog.cancel()
         return self.process.returncode, out, err
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Callable[..., Process]]:
+def start() -> Iterator[Callable[..., Process]]:
+    """Starts processes, and ends those that a test leaves."""
     started: list[Process] = []
 
-    def start(**environ: str) -> Process:
-        started.append(Process("--sandbox", **environ))
+    def start(*argv: str, **environ: str) -> Process:
+        started.append(Process(*argv, **environ))
         return started[-1]
 
     yield start
     for process in started:
-        if process.process.poll() is None:
-            process.process.kill()
-            process.end()
+        process.process.kill()
+        process.end()
 
 
 def cache() -> list[Path]:
@@ -240,15 +245,15 @@ def test_the_front_prints_what_the_sdk_prints(house: House, version: str, capabi
     assert house.loaded == 0
 
 
-@pytest.mark.parametrize("start", [LEGACY_START, MODERN_START], ids=["legacy", "modern"])
+@pytest.mark.parametrize("lines", [LEGACY_START, MODERN_START], ids=["legacy", "modern"])
 def test_a_process_prints_the_same_without_a_front_cold_and_warm(
-    sandbox: Callable[..., Process], start: list[str]
+    start: Callable[..., Process], lines: list[str]
 ) -> None:
     answers = []
     for environ in {"RUNTYPE_MCP_FRONT": "off"}, {}, {"PYTHONPROFILEIMPORTTIME": "1"}:
-        process = sandbox(**environ)
+        process = start("--sandbox", **environ)
         said = []
-        for line in start:
+        for line in lines:
             process.send(line)
             said += process.read(1) if id_of(line) else []
         process.send(CALL)
@@ -387,6 +392,64 @@ def test_an_error_is_never_kept(house: House) -> None:
     assert not any("error" in result or "code" in result for result in kept)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        request(1, "ping"),
+        request(1, "tools/call", {"name": "no_such_tool"}),
+        '{"jsonrpc":"2.0","id":2,"id":1,"method":"ping"}',
+        "nonsense",
+    ],
+)
+def test_an_answer_is_kept_only_if_it_cannot_be_anothers(house: House, line: str) -> None:
+    source, ours = os.pipe()
+    sink = os.open(os.devnull, os.O_WRONLY)
+    conversation = Conversation(str(house.path), "configuration", source, sink)
+    os.write(ours, f"{hello()}\n{request(1, 'tools/list')}\n{line}\n".encode())
+    for _ in range(3):
+        conversation.readline()
+    conversation.write('{"jsonrpc":"2.0","id":1,"result":{}}\n')
+    assert conversation.learned == {}
+    for fd in source, ours, sink:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [request(1, "ping"), hello(), INITIALIZED, request(2, "tools/list")],
+        [INITIALIZED, request(2, "tools/list")],
+        [*LEGACY_START, '{"jsonrpc":"2.0","id":2,"id":2,"method":"tools/list"}'],
+    ],
+    ids=["ping first", "a notification first", "a key twice"],
+)
+def test_what_is_in_doubt_is_never_kept(house: House, lines: list[str]) -> None:
+    for _ in range(2):
+        say(house.fronted, lines)
+    assert house.loaded == 2
+
+
+def test_a_cancellation_that_comes_too_late_makes_no_other_question(known: House) -> None:
+    late = notification("notifications/cancelled", {"requestId": "hello"})
+    lines = [line for asked in LEGACY_START for line in (asked, late)]
+    assert say(known.fronted, lines) == say(known.alone, LEGACY_START)
+    assert known.loaded == 0
+
+
+def test_every_handshake_is_told_again(house: House) -> None:
+    lines = [hello(), INITIALIZED, hello("2024-11-05", name=2), request(3, "tools/list")]
+    house.warmed(lines)
+    source, ours = os.pipe()
+    sink = os.open(os.devnull, os.O_WRONLY)
+    conversation = Conversation(str(house.path), "configuration", source, sink)
+    os.write(ours, "".join(f"{line}\n" for line in lines).encode())
+    os.close(ours)
+    assert conversation.answer()
+    assert [line for _, line in conversation.retold] == lines[:3]
+    os.close(source)
+    os.close(sink)
+
+
 def test_an_answer_is_not_taken_for_another_when_an_id_is_used_twice(house: House) -> None:
     lines = [hello(), INITIALIZED, *[request(1, "prompts/list"), request(1, "ping")] * 3]
     say(house.fronted, lines)
@@ -444,11 +507,18 @@ def test_a_last_line_without_an_end_is_a_line(house: House) -> None:
     assert house.loaded == 1
 
 
-def test_a_long_line_is_not_waited_for(house: House) -> None:
-    house.warmed(LEGACY_START)
-    long = request("long", "tools/call", {"name": "x" * 40_000, "arguments": {"y": "é" * 30_000}})
-    said = say(house.fronted, [*LEGACY_START, long])
-    assert id_of(said[-1]) == '"long"'
+def test_a_long_line_is_left_to_the_sdk(known: House) -> None:
+    long = request("long", "tools/call", {"name": "x" * 100_000, "arguments": {"y": "é" * 30_000}})
+    assert say(known.fronted, [*LEGACY_START, long]) == say(known.alone, [*LEGACY_START, long])
+    source, ours = os.pipe()
+    conversation = Conversation(str(known.path), "configuration", source)
+    thread = threading.Thread(target=lambda: (os.write(ours, long.encode()), os.close(ours)))
+    thread.start()
+    assert not conversation.answer()
+    assert 2 * front._LONGEST >= len(conversation.unread) > front._LONGEST
+    os.read(source, len(long))
+    thread.join()
+    os.close(source)
 
 
 def test_many_notifications_end_the_front_and_none_is_lost(house: House) -> None:
@@ -490,14 +560,15 @@ def test_what_the_server_asks_and_notifies_passes(house: House) -> None:
 
 
 @pytest.fixture
-def warm(sandbox: Callable[..., Process]) -> Callable[..., Process]:
-    process = sandbox()
+def warm(start: Callable[..., Process]) -> Callable[..., Process]:
+    """Starts the sandbox, which was started before."""
+    process = start("--sandbox")
     for line in LEGACY_START:
         process.send(line)
         if id_of(line):
             process.read(1)
     process.end()
-    return sandbox
+    return partial(start, "--sandbox")
 
 
 def test_a_warm_start_loads_next_to_nothing(warm: Callable[..., Process]) -> None:
@@ -523,7 +594,7 @@ def test_a_closed_output_ends_it_quietly(warm: Callable[..., Process]) -> None:
     process = warm()
     process.stdout.close()
     process.send(hello())
-    assert process.process.wait(PATIENCE) == 0
+    assert process.process.wait() == 0
     process.stdout = subprocess.DEVNULL  # type: ignore[assignment]
     assert process.process.stderr
     assert process.process.stderr.read() == b""
@@ -538,12 +609,14 @@ def test_an_interrupt_ends_it_at_once_without_a_traceback(warm: Callable[..., Pr
     process.send(hello(), *lines)
     process.read(1 + len([line for line in lines if id_of(line)]))
     process.process.send_signal(signal.SIGINT)
-    assert process.process.wait(PATIENCE) == -signal.SIGINT
+    assert process.process.wait() == -signal.SIGINT
     assert process.end()[1:] == (b"", b"")
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_what_handlers_print_and_children_read_stays_off_the_wire(unbuffered: str) -> None:
+def test_what_handlers_print_and_children_read_stays_off_the_wire(
+    start: Callable[..., Process], unbuffered: str
+) -> None:
     code = """
 import os, sys
 from runtype_mcp import cli, server
@@ -561,7 +634,7 @@ def noisy(settings):
 server.build_server = noisy
 sys.exit(cli.main(["--sandbox"]))
 """
-    process = Process(code=code, PYTHONUNBUFFERED=unbuffered)
+    process = start(code=code, PYTHONUNBUFFERED=unbuffered)
     process.send(hello(), INITIALIZED, request(1, "tools/list"))
     assert [id_of(line) for line in process.read(2)] == ['"hello"', "1"]
     exit_code, out, err = process.end()
@@ -570,10 +643,10 @@ sys.exit(cli.main(["--sandbox"]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors")
-def test_a_closed_stderr_is_no_trouble() -> None:
+def test_a_closed_stderr_is_no_trouble(start: Callable[..., Process]) -> None:
     again = "os.execv(sys.executable, [sys.executable, '-m', 'runtype_mcp', '--sandbox'])"
     for _ in range(2):
-        process = Process(code=f"import os, sys; os.close(2); {again}")
+        process = start(code=f"import os, sys; os.close(2); {again}")
         process.send(hello(), CALL)
         assert [id_of(line) for line in process.read(2)] == ['"hello"', '"call"']
         assert process.end() == (0, b"", b"")
@@ -591,23 +664,26 @@ def test_a_closed_stderr_is_no_trouble() -> None:
     ],
     ids=str,
 )
-def test_a_bad_setting_is_refused_with_a_warm_cache(warm: Callable[..., Process], bad: dict[str, str]) -> None:
-    process = Process(**{"RUNTYPE_API_KEY": "rt_test_1"} | bad)
-    code, out, err = process.end()
+def test_a_bad_setting_is_refused_with_a_warm_cache(start: Callable[..., Process], bad: dict[str, str]) -> None:
+    process = start(RUNTYPE_API_KEY="rt_test_1")
+    process.send(hello())
+    process.read(1)
+    process.end()
+    code, out, err = start(**{"RUNTYPE_API_KEY": "rt_test_1"} | bad).end()
     assert (code, out) == (2, b"")
     assert err.startswith(b"runtype-mcp: RUNTYPE_")
 
 
-def test_a_directory_that_is_gone_is_refused_with_a_warm_cache(sandbox: Callable[..., Process], tmp_path: Path) -> None:
+def test_a_directory_that_is_gone_is_refused_with_a_warm_cache(start: Callable[..., Process], tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    process = sandbox(RUNTYPE_MCP_FILES_ROOT=str(root))
+    process = start("--sandbox", RUNTYPE_MCP_FILES_ROOT=str(root))
     process.send(hello())
     process.read(1)
     process.end()
     assert len(cache()) == 1
     root.rmdir()
-    code, out, err = sandbox(RUNTYPE_MCP_FILES_ROOT=str(root)).end()
+    code, out, err = start("--sandbox", RUNTYPE_MCP_FILES_ROOT=str(root)).end()
     assert (code, out, err) == (2, b"", b"runtype-mcp: RUNTYPE_MCP_FILES_ROOT must be an existing directory.\n")
 
 
@@ -622,12 +698,9 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_the_key_makes_no_other_configuration_and_is_nowhere_on_disk(
-    tmp_path: Path, environ: pytest.MonkeyPatch
-) -> None:
+def test_the_key_makes_no_other_configuration_and_is_nowhere_on_disk(start: Callable[..., Process]) -> None:
     for key in "rt_test_one", " rt_live_two ", "Bearer rt_test_three":
-        environ.setenv("RUNTYPE_API_KEY", key)
-        process = Process(RUNTYPE_API_KEY=key)
+        process = start(RUNTYPE_API_KEY=key)
         process.send(hello())
         process.read(1)
         process.end()
@@ -642,16 +715,16 @@ def test_the_cache_is_its_owners_alone(warm: Callable[..., Process]) -> None:
     assert file.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(sandbox: Callable[..., Process], tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_no_error(start: Callable[..., Process], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    process = sandbox(XDG_CACHE_HOME=str(tmp_path / "file"))
+    process = start("--sandbox", XDG_CACHE_HOME=str(tmp_path / "file"))
     process.send(*LEGACY_START, CALL)
     assert len(process.read(6)) == 6
     assert process.end() == (0, b"", b"")
 
 
-def test_without_a_front_nothing_is_kept(sandbox: Callable[..., Process]) -> None:
-    process = sandbox(RUNTYPE_MCP_FRONT="off")
+def test_without_a_front_nothing_is_kept(start: Callable[..., Process]) -> None:
+    process = start("--sandbox", RUNTYPE_MCP_FRONT="off")
     process.send(hello())
     process.read(1)
     process.end()
