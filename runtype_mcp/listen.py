@@ -16,7 +16,14 @@ class Server(uvicorn.Server):
         # A caller that never hangs up may hold the server back for one second, not for ever.
         super().__init__(
             uvicorn.Config(
-                app, log_level="critical", access_log=False, lifespan=lifespan, ws="none", timeout_graceful_shutdown=1
+                app,
+                log_level="critical",
+                access_log=False,
+                lifespan=lifespan,
+                ws="none",
+                proxy_headers=False,  # nobody stands in front of a loopback port, so nobody may say who calls
+                server_header=False,
+                timeout_graceful_shutdown=1,
             )
         )
         self._ready = ready

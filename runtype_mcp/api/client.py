@@ -31,6 +31,9 @@ TRIES = 3
 MAX_BODY = 32 * 2**20
 """Bytes of one answer, decompressed. More than any list of tokens, less than a decompression bomb."""
 
+# A team's burst waits here, in turn, instead of meeting the API's rate limit; and a small pool is a quick one.
+_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=30)
+
 # Raised before the request can have left this machine, so even a write may be tried again.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -201,7 +204,7 @@ class RuntypeClient:
         body: dict[str, Any] | None,
     ) -> T:
         try:
-            async with self._client().stream(method, path, params=params, json=body) as response:
+            async with self._client().stream(method, self._base_url + path, params=params, json=body) as response:
                 raw = await self._read(method, response)
         except _NOT_SENT:
             raise
@@ -249,13 +252,13 @@ class RuntypeClient:
             transport = httpx.ASGITransport(app=self._app()) if self._app else None
             try:
                 self._http = httpx.AsyncClient(
-                    base_url=self._base_url,
                     headers={
                         "Authorization": f"Bearer {self._api_key}",
                         "User-Agent": f"runtype-mcp/{__version__} (python)",
                         "Accept": "application/json",
                     },
                     timeout=httpx.Timeout(self._total_timeout, connect=self._connect_timeout),
+                    limits=_LIMITS,
                     # Never followed: the key would travel to wherever the redirect points.
                     follow_redirects=False,
                     transport=transport,

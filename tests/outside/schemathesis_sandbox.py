@@ -1,6 +1,6 @@
 """`python -m tests.outside.schemathesis_sandbox`: does the sandbox do what its OpenAPI document says?
 
-Schemathesis reads the document from the running sandbox, sends it thousands of right and wrong requests, and judges
+Schemathesis reads the document from the running sandbox, sends it some 1,600 right and wrong requests, and judges
 every answer. `schemathesis.toml` says how, `schemathesis_expected.py` what it may find. The exit code is its own:
 0 when it found nothing else.
 

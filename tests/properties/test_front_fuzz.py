@@ -61,15 +61,16 @@ def _named(line: str) -> str | None:
     return json.dumps(json.loads(line)["params"]["requestId"]) if '"requestId"' in line else None
 
 
+@pytest.mark.parametrize("in_threads", [False, True])
 @pytest.mark.parametrize("leaves_early", [False, True])
 def test_the_front_answers_as_the_sdk_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves_early: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves_early: bool, in_threads: bool
 ) -> None:
     monkeypatch.setattr(front, "_KEPT", 100_000)
     house = House(tmp_path).warmed(LEGACY_START, MODERN_START)
-    house.answered = runs = 0
+    house.in_threads, house.answered, runs = in_threads, 0, 0
 
-    @settings(max_examples=250, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=200, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
     @given(opening, lines, cuts)
     def holds(opening: list[str], lines: list[str], cuts: list[int]) -> None:
         nonlocal runs
