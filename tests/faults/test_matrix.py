@@ -46,7 +46,7 @@ def named(value: Any) -> str:
 
 def limits(fault: Fault) -> dict[str, str]:
     """Time limits: short where only they end a fault, and far away where they must not matter."""
-    return {"RUNTYPE_MCP_TIMEOUT": "0.2" if fault in SLOW else "20", "RUNTYPE_MCP_CONNECT_TIMEOUT": "5"}
+    return {"RUNTYPE_MCP_TIMEOUT": "0.6" if fault in SLOW else "20", "RUNTYPE_MCP_CONNECT_TIMEOUT": "5"}
 
 
 def check(result: mcp_types.CallToolResult, values: set[str]) -> str:
