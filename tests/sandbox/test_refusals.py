@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import runtype_mcp.sandbox
-from runtype_mcp.sandbox.store import Record
+from runtype_mcp.sandbox.store import Record, Store
 
 from .conftest import AGENT, FLOW, OTHER_AGENT, OTHER_FLOW, TOKENS, VERSION, Sandbox, problems
 
@@ -85,6 +85,23 @@ def test_snake_case_is_not_camel_case(sandbox: Sandbox) -> None:
 def test_a_body_that_is_no_json_object_is_refused(sandbox: Sandbox, content: bytes) -> None:
     assert problems(sandbox.http.post(TOKENS, content=content)) == {"": "INVALID_TYPE"}
     assert problems(sandbox.http.put(sandbox.made(), content=content)) == {"": "INVALID_TYPE"}
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "[" * 100 + "]" * 100])
+def test_a_body_that_could_not_be_sent_back_is_refused(sandbox: Sandbox, value: str) -> None:
+    body = f'{{"config":{{"x":{value}}}}}'
+    assert problems(sandbox.http.put(sandbox.made(), content=body)) == {"": "INVALID_TYPE"}
+
+
+def test_a_body_may_be_nested_100_levels_deep_even_when_a_file_keeps_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    deep: Any = 1
+    for _ in range(99):
+        deep = {"x": deep}
+    with Store.open(tmp_path / "data.db") as sandbox.store:
+        sandbox.install()
+        assert sandbox.token(sandbox.made(config=deep))["config"] == deep
+        deep = {"x": deep}
+        assert problems(sandbox.http.put(sandbox.made(), json={"config": deep})) == {"": "INVALID_TYPE"}
 
 
 @pytest.mark.parametrize("nothing", [{}, {"agentIds": [], "flowIds": []}])
