@@ -119,6 +119,7 @@ class GatedCall(Protocol):
     @property
     def answered(self) -> Counter[str]: ...  # by a plan's digest: how often a person said yes
     def tickets(self) -> Tickets: ...
+    def masked(self, text: str) -> str: ...  # without secrets, the API key included, whatever it looks like
     async def plan(self) -> Plan: ...
 
 
@@ -194,7 +195,7 @@ async def decide(
     if approval == "flag":
         return Yes("flag")
     if can_ask(context):
-        return Elicit(plan.question(), TypedName)
+        return Elicit(call.masked(plan.question()), TypedName)
     if approval == "auto":
         return Yes("flag")
     return await anyio.to_thread.run_sync(_ticket, call, plan)  # it waits for a lock and for the disk
@@ -206,7 +207,7 @@ def _ticket(call: GatedCall, plan: Plan) -> Yes:
     try:
         if (ticket := tickets.take(plan.digest)) is not None:
             return Yes(f"ticket {ticket.code}")
-        ticket = _request(tickets, plan, call.settings.base_url)
+        ticket = _request(tickets, plan, call.settings.base_url, call.masked(clean(plan.name, 255)))
     except TicketError as exc:
         raise Refused(f"Approvals outside the conversation do not work: {exc}", "Tell the operator.") from exc
     if ticket.state == "denied":
@@ -219,12 +220,12 @@ def _ticket(call: GatedCall, plan: Plan) -> Yes:
     )
 
 
-def _request(tickets: Tickets, plan: Plan, base_url: str) -> Ticket:
+def _request(tickets: Tickets, plan: Plan, base_url: str, shown_name: str) -> Ticket:
     return tickets.request(
         plan.digest,
         operation=plan.operation,
         subject_id=plan.token.id if plan.token else "",
-        subject_name=clean(plan.name, 255),  # a file is an exit too
+        subject_name=shown_name,  # a file is an exit too
         environment=plan.environment,
         lines=tuple(effect.sentence for effect in plan.effects),
         base_url=base_url,

@@ -106,6 +106,9 @@ class Call:
     def answered(self) -> Counter[str]:
         return self.app.answered
 
+    def masked(self, text: str) -> str:
+        return self.app.redactor.text(text)
+
     def tickets(self) -> Tickets:
         return self.app.tickets
 

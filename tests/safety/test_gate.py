@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import anyio
@@ -207,6 +208,26 @@ async def test_no_other_argument_stands_in_for_a_yes(api: Api, era: str) -> None
                 result = await model.call(case.tool, **prepare(api, case) | {name: True})
                 assert f"{name}: unknown argument" in refused(api, case, result)
                 assert not api.received
+
+
+@pytest.mark.parametrize(
+    ("given", "actual", "same"),
+    [
+        ("Shop", "Shop", True),
+        (" Shop ", "Shop", True),
+        ("Shop", " Shop ", True),
+        ("Shop new", "Shop\u200b  new", True),  # as it was shown
+        ("shop", "Shop", False),
+        ("Sho", "Shop", False),
+        ("", "Shop", False),
+        ("", "", False),
+        (" ", " ", False),
+        ("\u200b", "\u200b", False),
+        ("", "\u2066\u2069", False),
+    ],
+)
+def test_a_name_is_the_same_as_it_is_or_as_it_was_shown(given: str, actual: str, same: bool) -> None:
+    assert gate.same_name(given, actual) is same
 
 
 # What moved in between.
@@ -582,6 +603,36 @@ async def test_an_accepted_answer_that_arrives_three_times_at_once_acts_once(
     assert len(api.writes) == writes_of(case)
 
 
+async def test_one_question_asked_twice_at_once_lets_one_call_through(api: Api) -> None:
+    # Older clients are asked while their call waits, so two of the same call can both be waiting for a yes.
+    settings = load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url})
+    waiting: list[str] = []
+    both = anyio.Event()
+
+    async def answer(
+        context: ClientRequestContext, params: mcp_types.ElicitRequestParams
+    ) -> mcp_types.ElicitResult | mcp_types.ErrorData:
+        waiting.append(params.message)
+        if len(waiting) == 2:
+            both.set()
+        await both.wait()
+        return YES
+
+    arguments = confirmed(SHOW_OPEN, prepare(api, SHOW_OPEN))  # showing changes nothing that could give it away
+    results: list[mcp_types.CallToolResult] = []
+    async with Client(build_server(settings), mode="legacy", elicitation_callback=answer) as client:
+
+        async def send() -> None:
+            results.append(await client.call_tool(SHOW_OPEN.tool, arguments))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(send)
+            group.start_soon(send)
+    assert len(set(waiting)) == 1
+    assert sorted(map(went_ahead, results)) == [False, True]
+    assert len([path for _, path, _ in api.received if path.endswith("/token")]) == 1
+
+
 async def test_a_value_without_a_hint_is_not_replaced_twice_by_one_answer(api: Api) -> None:
     async with by_hand(api) as session:
         arguments = confirmed(REGENERATE, prepare(api, REGENERATE))
@@ -731,3 +782,27 @@ async def test_a_form_has_one_required_field_without_a_default(api: Api) -> None
         assert list(schema["properties"]) == schema["required"] == ["name"]
         assert schema["properties"]["name"]["type"] == "string"
         assert "default" not in schema["properties"]["name"]
+
+
+@pytest.mark.parametrize("policy", ["auto", "human"])
+async def test_a_key_of_any_shape_in_a_name_is_in_no_question_and_no_ticket(
+    api: Api, era: str, policy: str, tmp_path: Path
+) -> None:
+    """No pattern knows such a key; the redactor does, and a question and a file are exits like any other."""
+    async with assistant(api, era) as setup:
+        token = await setup.create()
+    key = "q7Zk2Lw9Xr4Tn8Vb1Mc6Hd3Pf5Gj0SyAeUiOoWtB"
+    (record,) = api.store.newest_first()
+    api.store.put(replace(record, token=record.token | {"name": f"Shop {key}"}))
+    api.install(keys=[key])
+    answer = mcp_types.ElicitResult(action="decline") if policy == "auto" else None
+    async with assistant(api, era, answer, RUNTYPE_API_KEY=key, RUNTYPE_MCP_APPROVAL=policy) as model:
+        text = await model.text(
+            "delete_client_token", client_token=token["id"], confirm=True, expected_name=f"Shop {key}"
+        )
+    tickets = tmp_path / "state" / "tickets.json"
+    assert (len(model.asked), tickets.exists()) == ((1, False) if policy == "auto" else (0, True))
+    shown = [text, *model.asked, *([tickets.read_text()] if tickets.exists() else [])]
+    assert all("Shop" in said for said in shown[1:])
+    assert not [said for said in shown if key in said]
+    assert api.writes == []
