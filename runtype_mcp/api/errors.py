@@ -125,7 +125,9 @@ def from_response(method: str, status: int, headers: Mapping[str, str], body: by
         )
     if status == 404:
         what = "The API found no such client token, flow, agent or surface."
-        return NotFound(what + says, "Call list_client_tokens to see which tokens exist.", status=status)
+        return NotFound(
+            what + says, "Check the ids with the user; list_client_tokens shows which tokens exist.", status=status
+        )
     if status == 429:
         wait = retry_after(headers)
         when = f"in {wait:.0f} seconds" if wait is not None else "in a minute"

@@ -22,7 +22,7 @@ def _to_stderr(line: str) -> None:
 
 
 def serve(host: str, port: int, data: str | None, *, announce: Callable[[str], None] = _to_stderr) -> int:
-    """Run the sandbox until Ctrl+C; the exit code is 0 then, and 1 when it could not start.
+    """Run the sandbox until it is stopped, and return 0; 1 when it could not start.
 
     `port` 0 picks a free one. `data`: an SQLite file that keeps changes (made and seeded when missing); None keeps
     them in memory.

@@ -58,11 +58,14 @@ def _unique(values: list[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def _not_a_value(value: str) -> str:
-    # Refused here, before it can reach a URL, a log or the API: values are secrets, ids are not.
-    if redaction.looks_like_value(value) or redaction.contains_secret(value):
-        raise ValueError("this is a secret value, not its id or name; find the id with list_client_tokens")
-    return value
+def _not_a_value(instead: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        # Refused here, before it can reach a URL, a log or the API: values are secrets, ids are not.
+        if redaction.looks_like_value(value) or redaction.contains_secret(value):
+            raise ValueError(f"this is a secret value; {instead}")
+        return value
+
+    return check
 
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:
@@ -96,8 +99,10 @@ def _visible(value: str) -> str:
 # The schemas show the contract's own limits. Bounds that only keep nonsense out are checked, and cost no tokens.
 Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_visible)]
 Text = Annotated[str, AfterValidator(_bounded(255))]
-AnId = Annotated[str, AfterValidator(_bounded(128)), AfterValidator(_not_a_value), AfterValidator(_one_word)]
-Ref = Annotated[Text, AfterValidator(_not_a_value)]
+AnId = Annotated[
+    str, AfterValidator(_bounded(128)), AfterValidator(_not_a_value("give the id")), AfterValidator(_one_word)
+]
+Ref = Annotated[Text, AfterValidator(_not_a_value("give the token's id or name, which list_client_tokens shows"))]
 OneForAList = BeforeValidator(_as_list)
 Ids = Annotated[list[AnId], OneForAList, AfterValidator(_unique)]
 Flows = Annotated[list[AnId], Field(min_length=1), OneForAList, AfterValidator(_unique)]

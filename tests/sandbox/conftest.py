@@ -6,24 +6,17 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtype_mcp.sandbox.app import create_app
 from runtype_mcp.sandbox.faults import Faults
 from runtype_mcp.sandbox.serve import running
 from runtype_mcp.sandbox.store import Store
+from tests.support import Stage
 
 TOKENS = "/v1/client-tokens"
 FLOW, OTHER_FLOW = "flow_01jv0000000000000000000001", "flow_01jv0000000000000000000002"
 AGENT, OTHER_AGENT = "agent_01jv0000000000000000000001", "agent_01jv0000000000000000000002"
 VERSION = "agentver_01jv0000000000000000000001"
-
-
-class _Stage:
-    app: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, send)
 
 
 @dataclass
@@ -34,7 +27,7 @@ class Sandbox:
     faults: Faults
     url: str
     http: httpx.Client
-    _stage: _Stage
+    _stage: Stage
 
     def install(self, **options: Any) -> None:
         app = create_app(self.store, faults=self.faults, **options)
@@ -59,14 +52,14 @@ class Sandbox:
 
 
 @pytest.fixture(scope="session")
-def _staged() -> Iterator[tuple[_Stage, str, httpx.Client]]:
-    stage = _Stage()
+def _staged() -> Iterator[tuple[Stage, str, httpx.Client]]:
+    stage = Stage()
     with running(stage) as url, httpx.Client(base_url=url, headers={"authorization": "Bearer rt_test_1"}) as http:
         yield stage, url, http
 
 
 @pytest.fixture
-def sandbox(_staged: tuple[_Stage, str, httpx.Client]) -> Sandbox:
+def sandbox(_staged: tuple[Stage, str, httpx.Client]) -> Sandbox:
     """An empty sandbox."""
     stage, url, http = _staged
     sandbox = Sandbox(Store(), Faults(), url, http, stage)

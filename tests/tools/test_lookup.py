@@ -145,10 +145,20 @@ async def test_a_value_in_the_place_of_an_id_is_refused_and_not_repeated(api: Ap
             "ct_test_" + "é" * 9,
         ):
             text = await not_sent(api, model, tool, client_token=value, **EVERY[tool])
-            assert "value, not its id" in text
+            assert "this is a secret value" in text
             assert "list_client_tokens" in text
             assert value.strip() not in text
             assert "0123456789abcdef" not in text
+
+
+@pytest.mark.parametrize("field", ["agent_ids", "flow_ids"])
+async def test_a_value_in_the_place_of_another_id_is_not_sent_looking_among_tokens(api: Api, field: str) -> None:
+    async with assistant(api, MODERN) as model:
+        fields: dict[str, Any] = {"name": "Shop", "allowed_origins": ["https://shop.example"], field: [VALUE]}
+        text = await not_sent(api, model, "create_client_token", **fields)
+        assert f"{field}.0: this is a secret value" in text
+        assert "list_client_tokens" not in text
+        assert VALUE not in text
 
 
 @pytest.mark.parametrize("tool", EVERY)
