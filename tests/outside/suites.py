@@ -211,7 +211,8 @@ def _clean() -> dict[str, str]:
     """The environment without what would lend the bundle this checkout's code or packages."""
     lent = ("PYTHONPATH", "VIRTUAL_ENV")
     path = os.pathsep.join([str(Path(_uv()).parent), os.environ["PATH"]])
-    return {name: value for name, value in ENVIRONMENT.items() if name not in lent} | {"PATH": path}
+    # uv brings its own list of authorities, which lacks that of a proxy in between; pip and npm ask the system.
+    return {n: value for n, value in ENVIRONMENT.items() if n not in lent} | {"PATH": path, "UV_SYSTEM_CERTS": "1"}
 
 
 def _filled(manifest: dict[str, Any], unpacked: Path) -> dict[str, Any]:
