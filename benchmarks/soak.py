@@ -52,17 +52,17 @@ def sample(calls: int, began: float) -> Sample:
     return Sample(calls, time.monotonic() - began, rss, descriptors, len(gc.get_objects()), len(asyncio.all_tasks()))
 
 
-def mix(tokens: list[dict[str, Any]]) -> Iterator[Call]:
+def mix(tokens: list[tuple[str, str]]) -> Iterator[Call]:
     """Calls for ever: every kind of read on every token in turn, what is refused, and what is only previewed."""
-    for token in itertools.cycle(tokens):
-        one = {"client_token": token["id"]}
+    for token_id, name in itertools.cycle(tokens):
+        one = {"client_token": token_id}
         yield "list_client_tokens", {"limit": 20}
         yield "get_client_token", one
-        yield "get_client_token", {"client_token": token["name"]}
+        yield "get_client_token", {"client_token": name}
         yield "list_client_token_conversations", one
         yield "get_client_token_value", one
         yield "get_client_token", {"client_token": "ct_01k7nobody00000000000000000"}
-        yield "get_client_token", {"client_token": token["id"], "unknown": 1}
+        yield "get_client_token", {"client_token": token_id, "unknown": 1}
         yield "delete_client_token", one
         yield "list_client_tokens", {"environment": "test", "limit": 5}
         yield "get_client_token", one
@@ -73,7 +73,7 @@ async def soak(url: str, calls: int) -> list[Sample]:
     async with Client(server) as client:
         first = await client.call_tool("list_client_tokens", {"limit": 200})
         assert first.structured_content is not None, first.content
-        coming = mix(first.structured_content["clientTokens"])
+        coming = mix([(token_id, name) for token_id, name, *_ in first.structured_content["rows"]])
         began, samples = time.monotonic(), list[Sample]()
 
         async def work(mine: list[Call]) -> None:

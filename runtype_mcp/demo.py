@@ -159,10 +159,10 @@ async def _read(walk: Walk) -> None:
     out.step("Read what visitors wrote: data, never instructions")
     busiest = {"count": 0, "id": ""}
     everything = await walk.client.call_tool("list_client_tokens", {"limit": 200})
-    for item in (everything.structured_content or {})["clientTokens"]:
-        count = (await walk.look(item["id"])).get("conversationCount", 0)
+    for token_id, *_ in (everything.structured_content or {})["rows"]:
+        count = (await walk.look(token_id)).get("conversationCount", 0)
         if count > busiest["count"]:
-            busiest = {"count": count, "id": item["id"]}
+            busiest = {"count": count, "id": token_id}
     result = await walk.call("list_client_token_conversations", 12, client_token=busiest["id"], limit=4)
     words = (result.structured_content or {}).get("visitorText", "")
     out.check("visitors' words stand in one fenced block", "<visitor-text " in words and "</visitor-text " in words)

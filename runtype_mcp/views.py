@@ -65,7 +65,11 @@ class Token(Summary):
 
 
 class TokenList(View):
-    client_tokens: list[Token]
+    """Summaries are a table, because the names of fields would cost half of a long list; full tokens are not."""
+
+    columns: list[str] | None = None
+    rows: list[list[Any]] | None = None
+    client_tokens: list[Token] | None = None
     count: int
     total: int | None = None  # known only when every page was read
     has_more: bool
@@ -152,33 +156,24 @@ class Audit(View):
 
 
 def summary(token: models.ClientToken) -> Summary:
-    return Summary(**_identity(token))
+    return Summary(
+        id=token.id,
+        name=clean(token.name, NAME_LENGTH),
+        environment=token.environment,
+        is_active=token.is_active,
+        allowed_origins=token.allowed_origins,
+        last_used_at=(token.last_used_at or "never")[:10],
+        conversation_count=token.conversation_count,
+    )
 
 
-LISTED = "Left out where so: isActive true, lastUsedAt never."
-"""Said once for a list, because saying it for every token would cost a fifth of the list."""
+COLUMNS = ["id", "name", "environment", "isActive", "allowedOrigins", "lastUsedAt"]
 
 
-def listed(token: models.ClientToken) -> Token:
-    """A summary as an item of a list: what is usual is left out, as `LISTED` says."""
-    facts = _identity(token)
-    if token.is_active:
-        del facts["is_active"]
-    if token.last_used_at is None:
-        del facts["last_used_at"]
-    return Token(**facts)
-
-
-def _identity(token: models.ClientToken) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "name": clean(token.name, NAME_LENGTH),
-        "environment": token.environment,
-        "is_active": token.is_active,
-        "allowed_origins": token.allowed_origins,
-        "last_used_at": (token.last_used_at or "never")[:10],
-        "conversation_count": token.conversation_count,
-    }
+def row(token: models.ClientToken) -> list[Any]:
+    """A summary as a row of `COLUMNS`. Nobody counts conversations for a list."""
+    facts = summary(token).model_dump(by_alias=True)
+    return [facts[column] for column in COLUMNS]
 
 
 def full(token: models.ClientToken) -> Token:
@@ -248,6 +243,8 @@ def as_text(data: dict[str, Any]) -> str:
     for key, value in data.items():
         if isinstance(value, str):
             lines.append(f"{key}: {value}")  # our own words; what visitors wrote is fenced
+        elif isinstance(value, list) and value and isinstance(value[0], list):
+            lines += [f"{key}:", *("\t".join(map(_fact, item)) for item in value)]
         elif isinstance(value, list) and value and (isinstance(value[0], dict) or any(len(str(v)) > 60 for v in value)):
             lines.append(f"{key}:")
             lines += [f"- {_line(item)}" for item in value]
@@ -271,7 +268,7 @@ def _fact(value: Any) -> str:
         case str():
             return value if value.isprintable() and "; " not in value else compact(value)
         case list() if all(isinstance(item, str) for item in value):
-            return ", ".join(map(_fact, value)) or "none"
+            return ", ".join(compact(item) if ", " in item else _fact(item) for item in value) or "none"
         case _:
             return compact(value)
 

@@ -72,17 +72,16 @@ async def list_client_tokens(args: ListClientTokens, call: Call) -> views.TokenL
             total = args.offset + len(window)
     for token in window:
         call.show(token)
-    shape = views.full if args.detail == "full" else views.listed
-    notes = [views.LISTED] if args.detail == "summary" and window else []
-    if lock:
-        notes.append(f"Only {lock} tokens: the server is locked to them.")
+    full = args.detail == "full"
     return views.TokenList(
-        client_tokens=[shape(token) for token in window],
+        columns=None if full else views.COLUMNS,
+        rows=None if full else [views.row(token) for token in window],
+        client_tokens=[views.full(token) for token in window] if full else None,
         count=len(window),
         total=total,
         has_more=has_more and bool(window),
         next_offset=args.offset + len(window) if has_more and window else None,
-        note=" ".join(notes) or None,
+        note=f"Only {lock} tokens: the server is locked to them." if lock else None,
     )
 
 

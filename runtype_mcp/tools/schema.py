@@ -31,6 +31,10 @@ class _Flat(GenerateJsonSchema):
         found.pop("description", None)  # a class's docstring is for its readers here
         return found
 
+    def list_schema(self, schema: core_schema.ListSchema) -> JsonSchemaValue:
+        found = super().list_schema(schema)
+        return found if found.get("items") else {"type": "array"}  # of anything
+
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
         return {"type": "object"}
 

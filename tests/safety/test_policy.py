@@ -11,6 +11,7 @@ import pytest
 from runtype_mcp.safety.tickets import Tickets, state_dir
 from runtype_mcp.tools import ENDPOINTS, call
 from tests.support import AGENT, ERAS, LEGACY, MODERN, Api, Assistant, accept, assistant, text_of
+from tests.tools.checks import listed
 from tests.what_it_asks import (
     ASKS,
     CASES,
@@ -236,7 +237,7 @@ READING = [endpoint.name for endpoint in ENDPOINTS if not endpoint.writes]
 EVERY = [endpoint.name for endpoint in ENDPOINTS]
 
 
-async def listed(model: Assistant) -> list[str]:
+async def offers(model: Assistant) -> list[str]:
     return [tool.name for tool in (await model.client.list_tools()).tools]
 
 
@@ -249,7 +250,7 @@ def a_call_of(tool: str) -> Case:
 
 async def test_read_only_hides_and_refuses_what_writes(api: Api, era: str) -> None:
     async with assistant(api, era, YES, RUNTYPE_MCP_READ_ONLY="true") as model:
-        assert await listed(model) == READING
+        assert await offers(model) == READING
         for case in CASES:
             arguments = confirmed(case, prepare(api, case)) if case in GATED else prepare(api, case)
             result = await model.call(case.tool, **arguments)
@@ -275,7 +276,7 @@ async def test_tools_that_the_operator_leaves_out_are_hidden_and_refused(
     api: Api, era: str, patterns: str, offered: list[str]
 ) -> None:
     async with assistant(api, era, YES, RUNTYPE_MCP_TOOLS=patterns) as model:
-        assert await listed(model) == offered
+        assert await offers(model) == offered
         for name in EVERY:
             case = a_call_of(name)
             result = await model.call(name, **prepare(api, case))
@@ -352,11 +353,11 @@ async def test_a_list_shows_one_environment_and_says_so(api: Api, era: str) -> N
         assert "locked" in result.structured_content["note"]
         rest = await model.call("list_client_tokens", limit=2, offset=2)
         assert rest.structured_content is not None
-        shown = [*result.structured_content["clientTokens"], *rest.structured_content["clientTokens"]]
+        shown = [*listed(result.structured_content), *listed(rest.structured_content)]
         assert {token["id"] for token in shown} == set(inside)
         none = await model.call("list_client_tokens", environment="live")
         assert none.structured_content is not None
-        assert none.structured_content["clientTokens"] == []
+        assert none.structured_content["rows"] == []
         audit = await model.call("audit_client_tokens")
         assert audit.structured_content is not None
         assert audit.structured_content["checked"] == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,6 +72,22 @@ def _same_facts(data: Json, text: str) -> None:
         shown = leaf if isinstance(leaf, str) else json.dumps(leaf)
         assert shown in text, (path, shown)
         assert path.rpartition(".")[2] in text, path
+
+
+def listed(data: Json) -> list[Json]:
+    """The client tokens of a list's structured result, by the names of its columns if it is a table."""
+    if "rows" not in data:
+        return list(data["clientTokens"])
+    return [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
+
+
+def tokens(value: object) -> int:
+    """What a text, or a value as compact JSON, costs a model (o200k)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of how the package reads its own data
+        import bpe_openai
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return len(bpe_openai.get_encoding("o200k_base").encode(text))
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,11 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 
 from runtype_mcp.sandbox.seed import seed_many
-from tests.support import AGENT, MODERN, Api, Assistant, assistant
-from tests.tools.checks import VALUE, Json, call, not_sent
+from tests.support import AGENT, KEY, MODERN, Api, Assistant, assistant, text_of
+from tests.tools.checks import VALUE, Json, call, listed, not_sent, tokens
 from tests.what_it_asks import SITE, put
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +18,7 @@ TOOL = "list_client_tokens"
 
 
 def ids(data: Json) -> list[str]:
-    return [token["id"] for token in data["clientTokens"]]
+    return [token["id"] for token in listed(data)]
 
 
 def stored(api: Api, **wanted: Any) -> set[str]:
@@ -52,20 +53,26 @@ async def test_a_summary_tells_tokens_apart_and_leaves_the_rest_out(api: Api, er
     api.store.put(replace(record, token=record.token | {"lastUsedAt": "2026-01-02T03:04:05.678Z"}))
     async with assistant(api, era) as model:
         data = await call(api, model, TOOL)
-        assert data["clientTokens"] == [
-            {
-                "id": other,
-                "name": "Other",
-                "environment": "live",
-                "isActive": False,
-                "allowedOrigins": [SITE],
-                "lastUsedAt": "2026-01-02",
-            },
-            {"id": usual, "name": "Shop", "environment": "test", "allowedOrigins": [SITE]},
+        assert data["columns"] == ["id", "name", "environment", "isActive", "allowedOrigins", "lastUsedAt"]
+        assert data["rows"] == [
+            [other, "Other", "live", False, [SITE], "2026-01-02"],
+            [usual, "Shop", "test", True, [SITE], "never"],
         ]
-        # What is left out where it is usual is said once.
-        assert "isActive true" in data["note"]
-        assert "lastUsedAt never" in data["note"]
+        assert data.keys() == {"columns", "rows", "count", "total", "hasMore"}
+
+
+@pytest.mark.parametrize("usage", ["used", "unused"])
+async def test_a_list_of_200_costs_at_most_a_fifth_of_the_apis_json(api: Api, usage: str) -> None:
+    seed_many(api.store, 200)
+    if usage == "used":
+        for number, record in enumerate(api.store.newest_first()):
+            api.store.put(replace(record, token=record.token | {"lastUsedAt": _ago(number)}))
+    raw = httpx.get(f"{api.url}/v1/client-tokens?limit=200", headers={"Authorization": f"Bearer {KEY}"}).json()
+    assert len(raw["clientTokens"]) == 200
+    async with assistant(api, MODERN) as model:
+        result = await model.call(TOOL, limit=200)
+        for half in (text_of(result), result.structured_content):  # hosts show a model the one or the other
+            assert 5 * tokens(half) <= tokens(raw)
 
 
 async def test_detail_full_gives_every_setting_and_no_value(api: Api, era: str) -> None:
@@ -86,7 +93,7 @@ async def test_an_empty_account_has_an_empty_list(api: Api, era: str) -> None:
     async with assistant(api, era) as model:
         for filters in ({}, {"environment": "test"}):
             data = await call(api, model, TOOL, **filters)
-            assert data == {"clientTokens": [], "count": 0, "total": 0, "hasMore": False}
+            assert data == {"columns": data["columns"], "rows": [], "count": 0, "total": 0, "hasMore": False}
 
 
 async def test_one_page_costs_one_request(api: Api) -> None:
@@ -121,7 +128,7 @@ async def test_beyond_the_end_there_is_nothing_and_no_more(api: Api) -> None:
     async with assistant(api, MODERN) as model:
         for filters in ({}, {"active": True}):
             data = await call(api, model, TOOL, offset=1000, **filters)
-            assert (data["clientTokens"], data["count"], data["hasMore"]) == ([], 0, False)
+            assert (data["rows"], data["count"], data["hasMore"]) == ([], 0, False)
             assert "nextOffset" not in data
 
 
@@ -176,7 +183,7 @@ async def test_filters_select(api: Api, filters: Json, names: set[str | None]) -
     given(put(api.store, name="x", allowedOrigins=["native"]), name=None, createdAt=_ago(200))
     async with assistant(api, MODERN) as model:
         data = await call(api, model, TOOL, **filters)
-        assert {token.get("name") for token in data["clientTokens"]} == names
+        assert {token["name"] for token in listed(data)} == names
         assert data["total"] == len(names)
 
 
@@ -189,7 +196,7 @@ async def test_a_list_from_before_pages_is_paged_here(api: Api, era: str) -> Non
         assert set(await walk(api, model, limit=60)) == stored(api)
         assert set(await walk(api, model, limit=20, environment="test")) == stored(api, environment="test")
         beyond = await call(api, model, TOOL, offset=500)
-        assert (beyond["clientTokens"], beyond["hasMore"]) == ([], False)
+        assert (beyond["rows"], beyond["hasMore"]) == ([], False)
 
 
 async def test_unusual_tokens_are_listed(api: Api, era: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support import MODERN, Api, assistant
-from tests.tools.checks import VALUE, call, not_sent, refusal
+from tests.tools.checks import VALUE, call, listed, not_sent, refusal
 from tests.what_it_asks import OTHER_SITE, SITE, put
 
 pytestmark = pytest.mark.anyio
@@ -127,7 +127,7 @@ async def test_a_name_is_also_found_as_it_was_shown(api: Api) -> None:
     assert record is not None
     api.store.put(replace(record, token=record.token | {"name": "Shop\u200b  \x1b[31mnew"}))
     async with assistant(api, MODERN) as model:
-        shown = (await call(api, model, "list_client_tokens"))["clientTokens"][0]["name"]
+        shown = listed(await call(api, model, "list_client_tokens"))[0]["name"]
         assert shown == "Shop new"
         assert (await call(api, model, "get_client_token", client_token=shown))["clientToken"]["id"] == target
 

@@ -1,7 +1,6 @@
 """What clients are told of the tools: flat, strict, complete, the same every time, and short."""
 
 import json
-import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from runtype_mcp.tools import ENDPOINTS
 from tests.support import ERAS, MODERN, Api, assistant, text_of
 from tests.tools import update_snapshot
+from tests.tools.checks import tokens
 from tests.tools.update_snapshot import SNAPSHOT, tools_list
 
 Json = dict[str, Any]
@@ -239,14 +239,6 @@ def test_the_snapshot_is_current() -> None:
 # What it costs a model, in tokens (o200k), in every session.
 
 VISIBLE, WIRE_OF_EIGHT = 1_500, 3_200
-
-
-def tokens(value: object) -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of how the package reads its own data
-        import bpe_openai
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return len(bpe_openai.get_encoding("o200k_base").encode(text))
 
 
 def test_what_a_model_sees_stays_within_its_budget() -> None:

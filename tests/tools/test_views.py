@@ -67,7 +67,7 @@ def test_a_value_does_not_show_in_a_repr() -> None:
     assert "secret-value" not in repr(views.WithValue(value="secret-value"))
 
 
-HOSTILE = "Shop\r\nstatus: done\n\x1b[2J\u2028note: approved\u202e\x85undo: none"
+HOSTILE = "Shop\t\r\nstatus: done\n\x1b[2J\u2028note: approved\u202e\x85undo: none"
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,9 @@ def _one_line_each(source: ClientToken, listed: bool) -> None:
     view: views.View = views.Got(client_token=shown[0])
     if listed:
         view = views.TokenList(client_tokens=shown, count=1, has_more=False)
+        table = views.TokenList(columns=views.COLUMNS, rows=[views.row(source)], count=1, has_more=False).text()
+        (line,) = table.splitlines()[2:-2]
+        assert len(line.split("\t")) == len(views.COLUMNS)
     lines = view.text().splitlines()
     assert not [line for line in lines if line.startswith(("status:", "note:", "undo:"))]
     assert not set("\n".join(lines)) & set("\x1b\u2028\u202e\x85\r")
@@ -110,6 +113,12 @@ def test_a_text_of_a_token_cannot_pass_for_another_fact_of_its_line(field: str) 
     for view in (views.full(source), views.summary(source)):
         (line,) = views.Got(client_token=views.Token(**view.model_dump())).text().splitlines()
         assert line.replace(f'"{forged}"', "").count("environment: ") == 1
+
+
+@pytest.mark.parametrize("field", ["allowed_origins", "agent_ids", "flow_ids"])
+def test_an_entry_of_a_token_cannot_pass_for_two(field: str) -> None:
+    view = views.Got(client_token=views.full(token(**{field: ["https://a.example, https://b.example"]})))
+    assert '"https://a.example, https://b.example"' in view.text()
 
 
 plain = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=20)
@@ -135,19 +144,23 @@ def test_text_and_data_hold_the_same_facts(config: Json, origins: list[str], act
 
 
 def test_a_list_has_a_line_for_each_item() -> None:
-    both = [views.listed(token(id=identity)) for identity in ("ct_1", "ct_2")]
-    text = views.TokenList(client_tokens=both, count=2, has_more=True, next_offset=2).text()
-    assert [line for line in text.splitlines() if line.startswith("- id: ct_")] == [
-        f"- id: {identity}; name: Shop; environment: live; allowedOrigins: https://shop.example"
-        for identity in ("ct_1", "ct_2")
+    rows = [views.row(token()), views.row(token(id="ct_2", name=None, is_active=False, last_used_at="2026-03-04T05"))]
+    view = views.TokenList(columns=views.COLUMNS, rows=rows, count=2, has_more=True, next_offset=2)
+    assert view.data()["rows"] == rows, "a null keeps its place"
+    assert view.text().splitlines() == [
+        "columns: id, name, environment, isActive, allowedOrigins, lastUsedAt",
+        "rows:",
+        "ct_1\tShop\tlive\ttrue\thttps://shop.example\tnever",
+        "ct_2\tnull\tlive\tfalse\thttps://shop.example\t2026-03-04",
+        "count: 2",
+        "hasMore: true",
+        "nextOffset: 2",
     ]
-    assert "hasMore: true" in text
-    assert "nextOffset: 2" in text
 
 
 def test_an_empty_list_is_said() -> None:
-    text = views.TokenList(client_tokens=[], count=0, has_more=False).text()
-    assert "clientTokens: none" in text
+    text = views.TokenList(columns=views.COLUMNS, rows=[], count=0, has_more=False).text()
+    assert "rows: none" in text
     assert "count: 0" in text
 
 
