@@ -196,7 +196,8 @@ def tokens(quick: bool) -> Samples:
     """Tokens
 
     o200k. A model sees each tool's name, description and input schema; the wire also carries output schemas, titles
-    and annotations. The last column is a list of 200 client tokens, as text.
+    and annotations. The last columns are a list of 200 client tokens, as text and as the structured result: hosts
+    differ in which of the two a model sees.
     """
     import bpe_openai
 
@@ -220,6 +221,8 @@ def tokens(quick: bool) -> Samples:
                 if server.get and "list_client_tokens" in visible:
                     result = client.call("list_client_tokens", {"limit": 200})
                     samples[server.name]["list of 200"] = count(result["content"][0]["text"])
+                    if "structuredContent" in result:
+                        samples[server.name]["structured"] = count(result["structuredContent"])
         raw = httpx2.get(f"{url}/v1/client-tokens", params={"limit": 200, "offset": 0}).text
         samples["the API"] = {"list of 200": count(raw)}
     return samples
