@@ -51,11 +51,13 @@ def main(argv: list[str]) -> int:
         sys.stdout.write(f"runtype-mcp {__version__}\n")
         return 0
     command = argv[0] if argv and argv[0] in _COMMANDS else "stdio"
+    front = None
     if command == "stdio":
-        from runtype_mcp import front
+        from runtype_mcp.front import answered
 
-        if front.answered(argv):
+        left, front = answered(argv)
+        if left:
             return 0
     from runtype_mcp import commands
 
-    return commands.run(command, argv[command != "stdio" :])
+    return commands.run(command, argv[command != "stdio" :], front)

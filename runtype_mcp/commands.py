@@ -12,6 +12,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
+from runtype_mcp.front import Front
 from runtype_mcp.settings import Settings, SettingsError, load
 
 
@@ -26,14 +27,17 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"{redact(message)}. See runtype-mcp --help.")
 
 
-def run(command: str, argv: list[str]) -> int:
-    """Run one command; a wrong setting or usage is one line on stderr and exit code 2."""
+def run(command: str, argv: list[str], front: Front | None = None) -> int:
+    """Run one command; a wrong setting or usage is one line on stderr and exit code 2.
+
+    `front` is what a client over stdio has said already.
+    """
     # Python's own handler waits for the loop, which waits for stdin: Ctrl+C would do nothing until a key is pressed.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a pipe on Windows lacks most of what names are made of
     try:
-        return _COMMANDS[command](argv)
+        return _stdio(argv, front) if command == "stdio" else _COMMANDS[command](argv)
     except SettingsError as exc:
         sys.stderr.write(f"runtype-mcp: {exc}\n")
         return 2
@@ -70,31 +74,31 @@ def _log(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
 
 
-def _stdio(argv: list[str]) -> int:
+def _stdio(argv: list[str], front: Front | None) -> int:
     settings, _ = _serving(argv)
-    from runtype_mcp import front
+    gc.disable()  # what is built while the SDK is loaded stays: to search it for garbage is an eighth of a start
+    from runtype_mcp.wire import Conversation, files
 
-    with front.conversation or nullcontext():
-        gc.disable()  # what is built while the SDK is loaded stays: to search it for garbage is an eighth of a start
+    conversation = Conversation(front) if front else None
+    with conversation or nullcontext():
         import anyio
         from mcp.server.stdio import stdio_server
 
-        from runtype_mcp import wire
         from runtype_mcp.server import build_server
 
         server = build_server(settings)
         gc.freeze()
         gc.enable()
 
-        async def go_on(conversation: front.Conversation) -> None:
-            async with stdio_server(*wire.files(conversation)) as (heard, said):
+        async def go_on(conversation: Conversation) -> None:
+            async with stdio_server(*files(conversation)) as (heard, said):
                 sdk = server._lowlevel_server  # `run("stdio")` takes no streams
                 await sdk.run(heard, said, sdk.create_initialization_options())
 
-        if front.conversation is None:
+        if conversation is None:
             server.run("stdio")
         else:
-            anyio.run(go_on, front.conversation)
+            anyio.run(go_on, conversation)
     return 0
 
 
@@ -161,7 +165,6 @@ def _audit(argv: list[str]) -> int:
 
 
 _COMMANDS = {
-    "stdio": _stdio,
     "http": _http,
     "demo": _demo,
     "sandbox": _sandbox,

@@ -1,14 +1,17 @@
-"""The rest of a conversation over stdio, on the event loop.
+"""The rest of a conversation over stdio: what the SDK hears and says after the front, or from the first line.
 
-The SDK reads and writes its files in threads; the three hops cost a call a sixth of its time. A pipe does not need
-them: the loop can wait for it. What a pipe cannot take at once still goes through a thread, so that a host which
-does not read never stops the server from reading.
+The SDK's transport reads and writes two text files, in threads; the three hops cost a call a sixth of its time. A
+pipe does not need them: the loop can wait for it. What a pipe cannot take at once still goes through a thread, so
+that a host which does not read never stops the server from reading.
+
+While the first questions are answered, the answers are kept for the front of the next process: see `front.py`.
 """
 
 from __future__ import annotations
 
 import codecs
 import io
+import json
 import os
 import select
 import stat
@@ -18,11 +21,105 @@ from typing import Any, TextIO, cast
 import anyio
 import anyio.to_thread
 
-from runtype_mcp.front import Conversation
+from runtype_mcp.front import HEAD, Front, hear, send
 
 _AT_ONCE = 4096
 """Bytes that a writable pipe takes without blocking, on every POSIX system that has pipes of a useful size."""
 _READ = 65536
+
+
+class Conversation:
+    """What one client says to the SDK, and what the SDK says: as far as its transport uses them, both text files.
+
+    A context manager: within it nothing else in the process reaches the wire.
+    """
+
+    def __init__(self, front: Front) -> None:
+        self.source, self.sink, self.unread = front.source, front.sink, front.unread
+        self._retold = list(front.retold)
+        self._own_id = f"front-{os.urandom(8).hex()}"
+        self._cache, self._state = front.cache, front.state
+        self._learning = True
+        self._asked: dict[str, str] = {}  # the open questions by id, while learning
+        self._learned: dict[str, str] = {}
+        self._text: io.TextIOWrapper | None = None
+
+    def __enter__(self) -> None:
+        """Keep the wire to ourselves, as the SDK's own transport does: neither a stray print nor a child reaches it."""
+        null = os.open(os.devnull, os.O_RDWR)  # first: it takes the place of a closed stderr
+        self.source, self.sink = os.dup(self.source), os.dup(self.sink)
+        os.dup2(null, 0)
+        os.dup2(2 if sys.stderr else null, 1)
+        sys.stdout.flush()
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.flush()  # what was printed meanwhile goes to stderr too
+        os.dup2(self.source, 0)  # the duplicates stay open: a thread may still read
+        os.dup2(self.sink, 1)
+
+    def readline(self) -> str:
+        """The next line for the SDK: what it must be told again, then what is not answered yet. It may block."""
+        if line := self.told_again():
+            return line
+        if self._text is None:
+            raw = io.BufferedReader(_Rest(self.unread, self.source))
+            self._text = io.TextIOWrapper(raw, encoding="utf-8", errors="replace")
+        return self.listen(self._text.readline())
+
+    def told_again(self) -> str:
+        """The next line that the SDK must be told again; empty when it knows all."""
+        if not self._retold:
+            return ""
+        name, line = self._retold.pop(0)
+        return (json.dumps(json.loads(line) | {"id": self._own_id}) if name else line) + "\n"
+
+    def listen(self, line: str) -> str:
+        """A line on its way to the SDK: what it asks may be answered from the cache next time."""
+        if line and (self._learning or self._asked):
+            heard = hear(line, self._state)
+            name, question, bears = heard or ("", "", False)
+            if heard is None or name in self._asked:
+                self._asked.clear()  # or an answer could be taken for another's
+                question = ""
+            self._learning = self._learning and question != ""
+            if self._learning and name:
+                self._asked[name] = question
+            if self._learning and bears:
+                self._state = question
+        return line
+
+    def write(self, text: str) -> int:
+        """Send one line of the SDK's. An answer to a question that may come again is kept."""
+        name, _, rest = text.removeprefix(HEAD).partition(',"')
+        if name == f'"{self._own_id}"':
+            return len(text)
+        try:
+            send(self.sink, text)
+        except OSError:
+            return 0  # nobody listens; the end of the input will end the server
+        if rest.startswith(('result":', 'error":')) and (question := self._asked.pop(name, "")) and rest[0] == "r":
+            self._learned[question] = rest.removeprefix('result":').removesuffix("}\n")
+            self._cache.keep(self._learned)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits: `write` has sent it."""
+
+
+class _Rest(io.RawIOBase):
+    """What was read already, then the descriptor."""
+
+    def __init__(self, read: bytes, fd: int) -> None:
+        self.read_already, self.fd = read, fd
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # what io.BufferedReader passes
+        data = self.read_already[: len(buffer)] or os.read(self.fd, len(buffer))
+        self.read_already = self.read_already[len(data) :]
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def files(conversation: Conversation) -> tuple[Any, Any]:
@@ -37,6 +134,8 @@ def files(conversation: Conversation) -> tuple[Any, Any]:
 
 
 class Wire:
+    """The conversation on the event loop."""
+
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         # The same reading of bytes as a text file's: replaced where they are no UTF-8, and three ends of a line.

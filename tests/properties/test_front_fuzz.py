@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtype_mcp import front
+from runtype_mcp import cache
 from tests.protocol.test_front import (
     CALL,
     INITIALIZED,
@@ -66,7 +66,7 @@ def _named(line: str) -> str | None:
 def test_the_front_answers_as_the_sdk_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves_early: bool, in_threads: bool
 ) -> None:
-    monkeypatch.setattr(front, "_KEPT", 100_000)
+    monkeypatch.setattr(cache, "_KEPT", 100_000)
     house = House(tmp_path).warmed(LEGACY_START, MODERN_START)
     house.in_threads, house.answered, runs = in_threads, 0, 0
 

@@ -22,10 +22,13 @@ import pytest
 from mcp.server.stdio import stdio_server
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
+from runtype_mcp import cache as caches
 from runtype_mcp import front, wire
-from runtype_mcp.front import Conversation
+from runtype_mcp.cache import Cache
+from runtype_mcp.front import Front
 from runtype_mcp.server import RuntypeServer, build_server
 from runtype_mcp.settings import load
+from runtype_mcp.wire import Conversation
 from tests.support import KEY, MODERN, Api, accept, subprocess_assistant
 
 LISTS = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
@@ -127,10 +130,14 @@ class House:
     """One server, spoken to with the front and without."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "runtype-mcp" / f"configuration{front._SUFFIX}"
+        self.path = folder / "runtype-mcp" / f"configuration{caches._SUFFIX}"
         self.server = build_server(load({"RUNTYPE_MCP_SANDBOX": "true"}))
         self.in_threads = False  # the SDK's way with a text file, which Windows and regular files still take
         self.answered = self.loaded = 0  # in how many conversations the front said something; and needed the SDK
+
+    @property
+    def cache(self) -> Cache:
+        return Cache(str(self.path), "configuration")
 
     def alone(self, source: int, sink: int) -> None:
         """The SDK without a front."""
@@ -142,11 +149,12 @@ class House:
 
     def fronted(self, source: int, sink: int) -> None:
         """The front, and the SDK behind it from the first line that the cache does not know."""
-        conversation = Conversation(str(self.path), "configuration", source, sink)
-        left = conversation.answer()
-        self.answered += conversation.state != ""
+        begun = Front(self.cache, source, sink)
+        left = begun.answer()
+        self.answered += begun.state != ""
         if not left:
             self.loaded += 1
+            conversation = Conversation(begun)
             file: Any = anyio.wrap_file(cast(TextIO, conversation))
             anyio.run(_serve, self.server, *((file, file) if self.in_threads else wire.files(conversation)))
 
@@ -391,7 +399,7 @@ def test_the_same_questions_after_another_beginning_are_other_questions(known: H
 
 def test_an_error_is_never_kept(house: House) -> None:
     house.warmed([hello(), request(1, "tools/list", {"cursor": 3}), request(2, "prompts/list")])
-    kept = front._load(str(house.path), "configuration").values()
+    kept = house.cache.load().values()
     assert len(kept) == 2
     assert not any("error" in result or "code" in result for result in kept)
 
@@ -408,12 +416,12 @@ def test_an_error_is_never_kept(house: House) -> None:
 def test_an_answer_is_kept_only_if_it_cannot_be_anothers(house: House, line: str) -> None:
     source, ours = os.pipe()
     sink = os.open(os.devnull, os.O_WRONLY)
-    conversation = Conversation(str(house.path), "configuration", source, sink)
+    conversation = Conversation(Front(house.cache, source, sink))
     os.write(ours, f"{hello()}\n{request(1, 'tools/list')}\n{line}\n".encode())
     for _ in range(3):
         conversation.readline()
     conversation.write('{"jsonrpc":"2.0","id":1,"result":{}}\n')
-    assert conversation.learned == {}
+    assert house.cache.load() == {}
     for fd in source, ours, sink:
         os.close(fd)
 
@@ -445,11 +453,11 @@ def test_every_handshake_is_told_again(house: House) -> None:
     house.warmed(lines)
     source, ours = os.pipe()
     sink = os.open(os.devnull, os.O_WRONLY)
-    conversation = Conversation(str(house.path), "configuration", source, sink)
+    begun = Front(house.cache, source, sink)
     os.write(ours, "".join(f"{line}\n" for line in lines).encode())
     os.close(ours)
-    assert conversation.answer()
-    assert [line for _, line in conversation.retold] == lines[:3]
+    assert begun.answer()
+    assert [line for _, line in begun.retold] == lines[:3]
     os.close(source)
     os.close(sink)
 
@@ -515,11 +523,11 @@ def test_a_long_line_is_left_to_the_sdk(known: House) -> None:
     long = request("long", "tools/call", {"name": "x" * 100_000, "arguments": {"y": "é" * 30_000}})
     assert say(known.fronted, [*LEGACY_START, long]) == say(known.alone, [*LEGACY_START, long])
     source, ours = os.pipe()
-    conversation = Conversation(str(known.path), "configuration", source)
+    begun = Front(known.cache, source)
     thread = threading.Thread(target=os.write, args=(ours, long.encode()))
     thread.start()
-    assert not conversation.answer()
-    assert 2 * front._LONGEST >= len(conversation.unread) > front._LONGEST
+    assert not begun.answer()
+    assert 2 * front._LONGEST >= len(begun.unread) > front._LONGEST
     while thread.is_alive() or select.select([source], [], [], 0)[0]:
         os.read(source, 65536)
     os.close(ours)
@@ -550,12 +558,12 @@ async def test_a_person_is_asked_after_a_warm_start(api: Api, era: str) -> None:
 
 def test_what_the_server_asks_and_notifies_passes(house: House) -> None:
     theirs, sink = os.pipe()
-    conversation = Conversation(str(house.path), "configuration", 0, sink)
-    conversation.asked = {"1": "question"}
+    conversation = Conversation(Front(house.cache, 0, sink))
+    conversation._asked = {"1": "question"}
     for text in notification("notifications/progress"), request(1, "elicitation/create", {"result": {}}), CALL:
         assert conversation.write(f"{text}\n") == len(text) + 1
         assert os.read(theirs, 65536).decode() == f"{text}\n"
-    assert conversation.asked == {"1": "question"}
+    assert conversation._asked == {"1": "question"}
     os.close(theirs)
     assert conversation.write("nobody listens\n") == 0
     os.close(sink)
@@ -588,7 +596,26 @@ def test_a_warm_start_loads_next_to_nothing(warm: Callable[..., Process]) -> Non
         [sys.executable, "-X", "importtime", "-m", "this"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
     started = {line.rsplit("|", 1)[1].strip() for line in alone.stderr.decode().splitlines()}
-    assert loaded - started <= {"runtype_mcp", "runtype_mcp.cli", "runtype_mcp.front", "__future__", "_blake2", "_json"}
+    ours = {"runtype_mcp", *(f"runtype_mcp.{room}" for room in ("cli", "front", "cache"))}
+    assert loaded - started <= ours | {"__future__", "_blake2", "_json"}
+
+
+def test_without_the_modules_in_c_it_answers_alike(start: Callable[..., Process], house: House) -> None:
+    code = """
+import sys
+import hashlib
+sys.modules["_json"] = sys.modules["_blake2"] = None  # as on PyPy, and on a Python that is built for FIPS
+from runtype_mcp import cli
+code = cli.main(["--sandbox"])
+sys.stderr.write("loaded" if "mcp" in sys.modules else "not loaded")
+sys.exit(code)
+"""
+    expected = sorted(line + b"\n" for line in say(house.alone, LEGACY_START))
+    for loaded in b"loaded", b"not loaded":
+        process = start(code=code)
+        process.send(*LEGACY_START)
+        assert sorted(process.read(len(expected))) == expected
+        assert process.end() == (0, b"", loaded)
 
 
 def test_leaving_at_once_is_no_error(warm: Callable[..., Process]) -> None:
@@ -739,11 +766,11 @@ def test_another_configuration_is_another_cache(change: str, environ: pytest.Mon
     package.mkdir(parents=True)
     (package / "module.py").write_text("1")
     (tmp_path / "site" / "mcp-2.3.0.dist-info").mkdir(parents=True)
-    environ.setattr(front, "__file__", str(package.parent / "front.py"))
+    environ.setattr(caches, "__file__", str(package.parent / "front.py"))
     environ.setattr(sys, "path", ["/no/such/place", str(tmp_path / "site")])
-    before = front._configuration([])
+    before = caches._configuration([])
     assert before
-    assert front._configuration([]) == before
+    assert caches._configuration([]) == before
     match change:
         case "setting":
             environ.setenv("RUNTYPE_MCP_APPROVAL", "human")
@@ -752,21 +779,21 @@ def test_another_configuration_is_another_cache(change: str, environ: pytest.Mon
         case "source":
             (package / "module.py").write_text("1 ")
         case "version":
-            environ.setattr(front, "__version__", "next")
+            environ.setattr(caches, "__version__", "next")
         case "mcp":
             (tmp_path / "site" / "mcp-2.3.0.dist-info").rename(tmp_path / "site" / "mcp-2.3.1.dist-info")
         case "python":
             environ.setattr(sys, "version", "next")
-    after = front._configuration(["--read-only"] if change == "argument" else [])
+    after = caches._configuration(["--read-only"] if change == "argument" else [])
     assert after
     assert after != before
 
 
 def test_an_empty_setting_is_an_unset_one(environ: pytest.MonkeyPatch) -> None:
-    before = front._configuration([])
+    before = caches._configuration([])
     environ.setenv("RUNTYPE_MCP_AUDIT", " ")
     environ.setenv("SOMETHING_ELSE", "changes nothing")
-    assert front._configuration([]) == before != ""
+    assert caches._configuration([]) == before != ""
 
 
 def test_the_working_directory_shapes_no_answer(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -779,7 +806,7 @@ def test_the_working_directory_shapes_no_answer(house: House, monkeypatch: pytes
 
 def test_without_the_version_of_the_sdk_there_is_no_front(environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environ.setattr(sys, "path", [str(tmp_path)])
-    assert front._configuration([]) == ""
+    assert caches._configuration([]) == ""
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "append", "empty", "bytes", "configuration", "directory"])
@@ -798,12 +825,12 @@ def test_a_damaged_cache_is_replaced(house: House, damage: str) -> None:
         case "bytes":
             house.path.write_bytes(b"\xff" + whole)
         case "configuration":
-            digest = front._digest("another", whole.decode().partition("\n")[2])
+            digest = caches.digest("another", whole.decode().partition("\n")[2])
             house.path.write_bytes(digest.encode() + whole[whole.index(b"\n") :])
         case "directory":
             house.path.unlink()
             house.path.mkdir()
-    assert front._load(str(house.path), "configuration") == {}
+    assert house.cache.load() == {}
     assert say(house.fronted, LEGACY_START) == say(house.alone, LEGACY_START)
     assert house.loaded == 1
     if damage != "directory":
@@ -815,13 +842,13 @@ def test_a_cache_that_another_user_could_have_written_is_not_believed(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.warmed(LEGACY_START)
-    assert front._load(str(house.path), "configuration")
+    assert house.cache.load()
     house.path.chmod(0o620)
-    assert front._load(str(house.path), "configuration") == {}
+    assert house.cache.load() == {}
     house.path.chmod(0o600)
     user = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: user + 1)
-    assert front._load(str(house.path), "configuration") == {}
+    assert house.cache.load() == {}
 
 
 def test_the_cache_stays_small(house: House) -> None:
@@ -829,15 +856,15 @@ def test_the_cache_stays_small(house: House) -> None:
     other = house.path.parent / "not ours"
     other.touch()
     for n in range(20):
-        (house.path.parent / f"{n}{front._SUFFIX}").touch()
-        os.utime(house.path.parent / f"{n}{front._SUFFIX}", (n, n))
+        (house.path.parent / f"{n}{caches._SUFFIX}").touch()
+        os.utime(house.path.parent / f"{n}{caches._SUFFIX}", (n, n))
     for n in range(40):
         say(house.fronted, [hello(capabilities={"experimental": {str(n): {}}}), request(1, "ping")])
-    assert len(front._load(str(house.path), "configuration")) == front._KEPT
+    assert len(house.cache.load()) == caches._KEPT
     left = {file.name for file in house.path.parent.iterdir()}
-    assert len(left) == front._FILES + 1
-    assert {other.name, house.path.name, f"19{front._SUFFIX}"} <= left
-    assert f"0{front._SUFFIX}" not in left
+    assert len(left) == caches._FILES + 1
+    assert {other.name, house.path.name, f"19{caches._SUFFIX}"} <= left
+    assert f"0{caches._SUFFIX}" not in left
 
 
 @pytest.mark.parametrize(
@@ -859,14 +886,14 @@ def test_the_cache_is_where_the_platform_keeps_caches(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
-    assert front._folder() == os.path.expanduser(expected)
+    assert caches._folder() == os.path.expanduser(expected)
 
 
 def test_a_pipe_that_does_not_block_loses_nothing() -> None:
     theirs, sink = os.pipe()
     os.set_blocking(sink, False)
     text = "x" * 1_000_000 + "\n"
-    thread = threading.Thread(target=front._send, args=(sink, text))
+    thread = threading.Thread(target=front.send, args=(sink, text))
     thread.start()
     said = b""
     while len(said) < len(text):

@@ -19,7 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtype_mcp import wire
-from runtype_mcp.front import Conversation
+from runtype_mcp.cache import Cache
+from runtype_mcp.front import Front
+from runtype_mcp.wire import Conversation
 
 HELLO = (
     '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},'
@@ -42,7 +44,8 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def conversation(source: int, sink: int) -> Conversation:
-    return Conversation(os.path.join(tempfile.gettempdir(), "no-such-folder", "x.answers"), "test", source, sink)
+    cache = Cache(os.path.join(tempfile.gettempdir(), "no-such-folder", "x.answers"), "test")
+    return Conversation(Front(cache, source, sink))
 
 
 async def lines_of(chunks: list[bytes]) -> list[str]:
