@@ -13,11 +13,10 @@ import time
 
 from runtype_mcp.api.client import RuntypeClient
 from runtype_mcp.api.errors import ClientTokenError
-from runtype_mcp.safety.gate import same_name
 from runtype_mcp.safety.tickets import Ticket, TicketError, Tickets, state_dir
-from runtype_mcp.safety.untrusted import clean
+from runtype_mcp.safety.untrusted import clean, same_name
 from runtype_mcp.settings import Settings, load
-from runtype_mcp.tools.lookup import candidate
+from runtype_mcp.views import candidate
 
 
 def approvals() -> int:

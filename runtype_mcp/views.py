@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from runtype_mcp.api import models
-from runtype_mcp.safety.gate import Plan
 from runtype_mcp.safety.untrusted import clean, fence, new_nonce
+
+if TYPE_CHECKING:
+    from runtype_mcp.safety.gate import Plan  # it loads the SDK, which a terminal's commands do without
 
 NAME_LENGTH = 255
 VISITOR_NAME_LENGTH = 80
@@ -165,6 +167,14 @@ def summary(token: models.ClientToken) -> Summary:
         last_used_at=(token.last_used_at or "never")[:10],
         conversation_count=token.conversation_count,
     )
+
+
+def candidate(token: models.ClientToken) -> str:
+    """What tells one token from another of its name."""
+    used = (token.last_used_at or "never")[:10]
+    state = "active" if token.is_active else "inactive"
+    places = ", ".join(clean(entry, 100) for entry in token.allowed_origins[:3])
+    return f"{token.id} ({token.environment}, {state}, {places}, last used {used})"
 
 
 COLUMNS = ["id", "name", "environment", "isActive", "allowedOrigins", "lastUsedAt"]

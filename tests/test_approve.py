@@ -271,6 +271,11 @@ def test_approvals_lists_what_waits_and_nothing_else() -> None:
     assert two.startswith(f"{second}  create_client_token: the live client token 'Second' ")
 
 
+def test_a_terminals_commands_do_without_the_sdk() -> None:
+    code = "import runtype_mcp.approve, sys; print({'mcp', 'mcp_types', 'starlette', 'httpx2'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "{'httpx2'}\n"
+
+
 def test_a_name_that_the_output_cannot_hold_is_listed_all_the_same() -> None:
     waiting(subject_name="Crêpes 🥐")
     listed = run("approvals", PYTHONIOENCODING="ascii")

@@ -33,7 +33,7 @@ from runtype_mcp.api.errors import Refused
 from runtype_mcp.api.models import ClientToken
 from runtype_mcp.safety.effects import Effect
 from runtype_mcp.safety.tickets import Ticket, TicketError, Tickets
-from runtype_mcp.safety.untrusted import clean, for_question
+from runtype_mcp.safety.untrusted import clean, for_question, same_name
 from runtype_mcp.settings import Approval, Settings
 
 MODERN = "2026-07-28"
@@ -154,11 +154,6 @@ def can_ask(context: Context[Any, Any]) -> bool:
     if context.protocol_version is not None and context.protocol_version >= MODERN:
         return True
     return bool(context.session.can_send_request)
-
-
-def same_name(given: str, actual: str) -> bool:
-    """Whether a name was given right: as it is, or as it was shown (without invisible characters, or in a question)."""
-    return bool(clean(given, 255)) and given.strip() in (actual.strip(), clean(actual, 255), for_question(actual, ""))
 
 
 # What the SDK resolves before the operation runs, on both protocol eras by one path: it asks older clients at

@@ -110,6 +110,11 @@ def for_question(name: str | None, fallback: str) -> str:
     return _for_question(name or "") or _for_question(fallback)
 
 
+def same_name(given: str, actual: str) -> bool:
+    """Whether a name was given right: as it is, or as it was shown (without invisible characters, or in a question)."""
+    return bool(clean(given, 255)) and given.strip() in (actual.strip(), clean(actual, 255), for_question(actual, ""))
+
+
 def _for_question(name: str) -> str:
     text = "".join(map(_tame, re.sub(r"(?<=\w)'(?=\w)", "\0", _plain(name)))).replace("\0", "'")
     text = re.sub(r"&(?=#?\w{1,32};)", "+", text).replace("://", ": //")

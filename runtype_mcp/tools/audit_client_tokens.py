@@ -103,11 +103,15 @@ def flaws(token: ClientToken, now: datetime) -> Iterator[Flaw]:
         yield Flaw("medium", "long_unused", f"Last used {token.last_used_at[:10]}.", off)
 
 
+YOUR_SITE = "https://<your-site>"
+"""Stands for what only the user knows. It is no origin, so a fix that is followed word for word is refused."""
+
+
 def _live_flaws(token: ClientToken) -> Iterator[Flaw]:
     # One list mends all of them, so that fixes may be followed one after the other, in any order.
     https = [f"https{e[4:]}" if origins.is_plain_http(e) else e for e in token.allowed_origins]
     safe = [e for e in dict.fromkeys(https) if not (origins.is_open(e) or origins.is_localhost(e))]
-    mend = {"allowed_origins": safe or ["https://YOUR.SITE"]}
+    mend = {"allowed_origins": safe or [YOUR_SITE]}
     for entry in token.allowed_origins:
         if entry == "*":
             yield Flaw("high", "any_origin", "Live, and every website may use it.", mend)

@@ -20,7 +20,7 @@ from runtype_mcp.safety.gate import Plan
 from runtype_mcp.tools import delivery
 from runtype_mcp.tools.arguments import AnId, Config, Confirmed, Delivery, Ids, Name, Origins, first_problem
 from runtype_mcp.tools.call import Call, Endpoint
-from runtype_mcp.tools.lookup import candidate, locked
+from runtype_mcp.tools.lookup import locked
 
 
 class CreateClientToken(Delivery, Confirmed):
@@ -59,7 +59,7 @@ async def plan(args: CreateClientToken, call: Call) -> Plan:
     twins = await _named(call, args)
     if twins and not args.allow_duplicate_name:
         raise UserInputError(
-            f"There is a {args.environment} client token of this name: {'; '.join(map(candidate, twins[:5]))}.",
+            f"There is a {args.environment} client token of this name: {'; '.join(map(views.candidate, twins[:5]))}.",
             "Use or update it, or set allow_duplicate_name to create another.",
         )
     call.known = {twin.id for twin in twins}
@@ -128,7 +128,7 @@ async def _appeared(call: Call, args: CreateClientToken, error: OutcomeUnknown) 
         )
     raise OutcomeUnknown(
         f"The API's answer was lost. {error.what} Several new tokens of this name appeared: "
-        f"{'; '.join(map(candidate, new[:5]))}.",
+        f"{'; '.join(map(views.candidate, new[:5]))}.",
         "Ask the user which to keep.",
         changed="It is unknown which of them this call created.",
     )

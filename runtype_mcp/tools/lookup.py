@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from runtype_mcp import views
 from runtype_mcp.api.errors import NotFound, Refused, UserInputError
 from runtype_mcp.api.models import ClientToken
 from runtype_mcp.safety.untrusted import clean
@@ -45,7 +46,7 @@ async def find(call: Call, ref: str, *, exact: bool = True) -> ClientToken:
             "Call list_client_tokens (name_contains finds parts of names).",
         )
     if len(found) > 1:
-        one_each = "; ".join(candidate(token) for token in found[:10])
+        one_each = "; ".join(views.candidate(token) for token in found[:10])
         raise UserInputError(
             f"{len(found)} client tokens have this name: {one_each}.", "Call again with the id of one."
         )
@@ -61,11 +62,3 @@ def within(settings: Settings, token: ClientToken) -> ClientToken:
 
 def locked(settings: Settings, what: str) -> str:
     return f"{what}, and this server is locked to {settings.environment} tokens (RUNTYPE_MCP_ENVIRONMENT)."
-
-
-def candidate(token: ClientToken) -> str:
-    """What tells one token from another of its name."""
-    used = (token.last_used_at or "never")[:10]
-    state = "active" if token.is_active else "inactive"
-    places = ", ".join(clean(entry, 100) for entry in token.allowed_origins[:3])
-    return f"{token.id} ({token.environment}, {state}, {places}, last used {used})"

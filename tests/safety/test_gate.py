@@ -21,6 +21,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
 
 from runtype_mcp.safety import gate
+from runtype_mcp.safety.untrusted import same_name
 from runtype_mcp.server import build_server
 from runtype_mcp.settings import load
 from tests.support import AGENT, KEY, LEGACY, MODERN, Answer, Api, accept, assistant, text_of
@@ -227,7 +228,7 @@ async def test_no_other_argument_stands_in_for_a_yes(api: Api, era: str) -> None
     ],
 )
 def test_a_name_is_the_same_as_it_is_or_as_it_was_shown(given: str, actual: str, same: bool) -> None:
-    assert gate.same_name(given, actual) is same
+    assert same_name(given, actual) is same
 
 
 # What moved in between.

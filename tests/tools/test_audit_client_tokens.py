@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from runtype_mcp.api.models import ClientToken
 from runtype_mcp.sandbox.rules import DEFAULTS
 from runtype_mcp.sandbox.seed import seed_many, stamp
 from runtype_mcp.sandbox.store import Record, digest, ulid
-from runtype_mcp.tools.audit_client_tokens import FAR_ABOVE, MOST_FINDINGS, flaws
+from runtype_mcp.tools.audit_client_tokens import FAR_ABOVE, MOST_FINDINGS, YOUR_SITE, flaws
 from runtype_mcp.tools.update_client_token import UpdateClientToken
 from tests.support import AGENT, Api, assistant, text_of
 
@@ -236,7 +237,7 @@ async def test_every_fix_is_a_call_that_mends_what_it_was_found_for(api: Api, er
     random.Random(era).shuffle(fixes)
     async with assistant(api, era, None, RUNTYPE_MCP_APPROVAL="flag") as model:
         for tool, arguments in fixes:
-            arguments = json.loads(json.dumps(arguments).replace("YOUR.SITE", "own.example"))
+            arguments = json.loads(json.dumps(arguments).replace(YOUR_SITE, "https://own.example"))
             record_now = api.store.get(arguments["client_token"])
             assert record_now is not None
             sure = {"confirm": True, "expected_name": record_now.token["name"]}
@@ -250,11 +251,15 @@ async def test_every_fix_is_a_call_that_mends_what_it_was_found_for(api: Api, er
 @pytest.mark.parametrize(
     "make", [lambda entry: [entry], lambda entry: [entry, "https://b.example"]], ids=["alone", "among others"]
 )
-def test_a_proposed_list_of_origins_is_one_that_an_update_takes(make: Callable[[str], list[str]]) -> None:
+def test_a_proposed_list_of_origins_is_taken_once_it_holds_no_placeholder(make: Callable[[str], list[str]]) -> None:
     for entry in ("*", "native", "http://localhost:3000", "http://shop.example"):
         token = ClientToken.model_validate(wire(allowedOrigins=make(entry)))
         (flaw,) = flaws(token, NOW)
         assert flaw.mend is not None
+        if flaw.mend["allowed_origins"] == [YOUR_SITE]:
+            with pytest.raises(ValidationError, match="your-site"):
+                UpdateClientToken.model_validate({"client_token": token.id, **flaw.mend})
+            continue
         proposed = UpdateClientToken.model_validate({"client_token": token.id, **flaw.mend}).allowed_origins
         assert proposed
         assert entry not in proposed
