@@ -7,8 +7,10 @@ One HTTP client is made at the first call and closed by `aclose`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal, TypeVar
@@ -25,6 +27,8 @@ Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 PAGE = 200
 """Tokens a page: the most that the API gives."""
+MOST_PAGES = 1000
+"""200,000 tokens. A list that goes on does not end."""
 CONVERSATIONS_PAGE = 100
 """Conversations a page at most: the API's own maximum is unknown, and its other lists stop here."""
 TRIES = 3
@@ -122,7 +126,7 @@ class RuntypeClient:
 
     async def iterate_client_tokens(self) -> AsyncIterator[list[models.ClientToken]]:
         """All tokens, a page at a time, by `hasMore`. A token that a shifted page repeats is given once."""
-        offset, given = 0, set[str]()
+        offset, given, pages = 0, set[str](), itertools.count(1)
         coming: asyncio.Task[models.ClientTokenPage] | None = None
         try:
             while True:
@@ -130,8 +134,8 @@ class RuntypeClient:
                 coming = None
                 fresh = [token for token in page.client_tokens if token.id not in given]
                 more = page.pagination is not None and page.pagination.has_more
-                if more and not fresh:
-                    raise errors.PermanentError("The API's list of tokens repeats a page and does not end.")
+                if more and (not fresh or next(pages) == MOST_PAGES):
+                    raise errors.PermanentError("The API's list of tokens does not end.")
                 given.update(token.id for token in fresh)
                 offset += len(page.client_tokens)
                 if more:
@@ -208,7 +212,7 @@ class RuntypeClient:
                 raw = await self._read(method, response)
         except _NOT_SENT:
             raise
-        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as exc:  # a damaged TLS record comes as it is
             what = f"The connection to the API failed before its answer was complete ({type(exc).__name__})."
             raise self._lost(method, what, True) from exc
         if not 200 <= response.status_code < 300:

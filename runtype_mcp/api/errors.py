@@ -184,6 +184,8 @@ def _said(body: bytes) -> str:
     data = _json(body)
     if data is None:
         text = body[:2000].decode("utf-8-sig", "replace").strip()
+        if len(body) > 2000:
+            text = text.rpartition(" ")[0]
         return "" if text[:1] in ("<", "{", "[") else _cut(text)
     error = data.get("error")
     inner = cast("dict[str, object]", error) if isinstance(error, dict) else {}
@@ -209,5 +211,7 @@ def _said(body: bytes) -> str:
 def _cut(text: str) -> str:
     # Half a surrogate pair is legal in JSON, and in no text that leaves this process.
     text = " ".join(text.encode("utf-8", "replace").decode().split())
-    text = text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
+    if len(text) > _MAX_TEXT:
+        # Between words: half of a secret is no longer known as one, and is still half of a secret.
+        text = text[: _MAX_TEXT + 1].rpartition(" ")[0] + "…"
     return text if not text or text.endswith((".", "!", "?", "…")) else text + "."

@@ -256,9 +256,10 @@ def _covers(wide: str, narrow: str) -> bool:
 def _not_covered(entries: Iterable[str], by: Iterable[str]) -> list[str]:
     """The entries that no single one of `by` covers, each once, in order.
 
-    An entry that is no origin is covered only by its own text, or by `*`.
+    An entry that is no origin is covered only by its own text, or by `*`. One of `by` that is not canonical covers
+    nothing else, because the API compares text, and no browser sends it.
     """
-    wide = [_canonical(entry) or entry for entry in by]
+    wide = list(by)
     left = []
     for entry in dict.fromkeys(entries):
         narrow = _canonical(entry)

@@ -70,12 +70,12 @@ def _not_a_value(instead: str) -> Callable[[str], str]:
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
         if _shallow(value, 32):
             return value
     except (ValueError, RecursionError):
         pass
-    raise ValueError("must be plain JSON, with finite numbers and at most 32 levels")
+    raise ValueError("must be plain JSON, with whole characters, finite numbers and at most 32 levels")
 
 
 def _shallow(value: Any, levels: int) -> bool:
@@ -166,7 +166,13 @@ def validate(model: type[A], arguments: dict[str, Any]) -> A:
     Raises:
         UserInputError: every problem, by argument, without the rejected values. Nothing was sent.
     """
-    if any(redaction.contains_mark(text) for text in _strings(arguments)):
+    texts = _strings(arguments)
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        # Legal in JSON, and in no text that can be sent: not to the API, and not back in a complaint about it.
+        raise UserInputError("An argument holds half of a character (a lone surrogate).", "Send whole ones.") from None
+    if any(redaction.contains_mark(text) for text in texts):
         raise UserInputError(
             f"An argument holds {redaction.MARK!r}, this server's own mark where a secret was.",
             "Use the real text, or leave the argument out.",

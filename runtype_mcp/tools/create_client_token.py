@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from typing import Literal
 
 from pydantic import Field, ValidationError
@@ -17,7 +16,7 @@ from runtype_mcp.api.errors import (
 )
 from runtype_mcp.safety import effects
 from runtype_mcp.safety.gate import Plan
-from runtype_mcp.tools import delivery
+from runtype_mcp.tools import delivery, lost
 from runtype_mcp.tools.arguments import AnId, Config, Confirmed, Delivery, Ids, Name, Origins, first_problem
 from runtype_mcp.tools.call import Call, Endpoint
 from runtype_mcp.tools.lookup import locked
@@ -85,7 +84,7 @@ async def create_client_token(args: CreateClientToken, call: Call) -> views.With
         token, value, warnings = made.client_token, made.value, made.warnings
     except OutcomeUnknown as error:
         token = await _appeared(call, args, error)
-        value, warnings, note = await _value_of(call, token, error), [], delivery.lost(error)
+        value, warnings, note = await _value_of(call, token, error), [], lost.done(error)
     call.show(token)
     delivered = await delivery.deliver(call, args, value)
     messages = [warning.message for warning in warnings] + (delivered.pop("warnings", None) or [])
@@ -110,27 +109,33 @@ async def _named(call: Call, args: CreateClientToken) -> list[models.ClientToken
 
 
 async def _appeared(call: Call, args: CreateClientToken, error: OutcomeUnknown) -> models.ClientToken:
-    """After a lost answer: the token that appeared. A second look, because the API may still be writing."""
+    """After a lost answer: the token that appeared, if it can be no other."""
     new: list[models.ClientToken] = []
-    for pause in (0.0, 1.0):
-        await asyncio.sleep(pause)
+    async for _ in lost.looks():
         try:
             new = [token for token in await _named(call, args) if token.id not in call.known]
         except ClientTokenError as look:
-            raise delivery.unknown(error, look) from look
-        if len(new) == 1:
+            raise lost.unknown(error, look) from look
+        if len(new) == 1 and _as_asked(new[0], args):
             return new[0]
     if not new:
-        raise type(error)(
-            f"The API's answer was lost. {error.what} No new token of this name has appeared: it was not created.",
+        raise lost.not_so_far(
+            error,
+            "No new token of this name has appeared: it was not created",
             "The same call may be repeated; should the token appear after all, the repeat is refused.",
-            changed="",
         )
     raise OutcomeUnknown(
-        f"The API's answer was lost. {error.what} Several new tokens of this name appeared: "
+        f"The API's answer was lost. {error.what} New tokens of this name appeared, which somebody else may have made: "
         f"{'; '.join(map(views.candidate, new[:5]))}.",
         "Ask the user which to keep.",
-        changed="It is unknown which of them this call created.",
+        changed="It is unknown which of them this call created, if any.",
+    )
+
+
+def _as_asked(token: models.ClientToken, args: CreateClientToken) -> bool:
+    """Whether a token may be the one that was asked for: somebody else's of the same name runs or admits others."""
+    return all(
+        set(getattr(token, name)) == set(getattr(args, name)) for name in ("allowed_origins", "agent_ids", "flow_ids")
     )
 
 

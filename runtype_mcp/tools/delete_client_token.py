@@ -6,7 +6,7 @@ from runtype_mcp import views
 from runtype_mcp.api.errors import ClientTokenError, NotFound, OutcomeUnknown, PermanentError
 from runtype_mcp.safety import effects
 from runtype_mcp.safety.gate import Plan
-from runtype_mcp.tools import delivery
+from runtype_mcp.tools import lost
 from runtype_mcp.tools.arguments import Named, Ref
 from runtype_mcp.tools.call import Call, Endpoint
 from runtype_mcp.tools.lookup import find
@@ -35,7 +35,7 @@ async def delete_client_token(args: DeleteClientToken, call: Call) -> views.Gate
     assert call.decided is not None
     assert call.decided.token is not None
     token = call.decided.token
-    note = None
+    note = "Deleted."
     try:
         answer = await call.api.delete_client_token(token.id)
         if not answer.success:
@@ -43,18 +43,28 @@ async def delete_client_token(args: DeleteClientToken, call: Call) -> views.Gate
                 "The API answered that it did not delete the token.", "Read the token again.", changed=""
             )
     except OutcomeUnknown as error:
+        await _gone(call, token.id, error)
+        note = lost.done(error)
+    return views.Gated(client_token=views.summary(token), note=note)
+
+
+async def _gone(call: Call, token_id: str, error: OutcomeUnknown) -> None:
+    """After a lost answer: returns if the token does not exist any more."""
+    async for _ in lost.looks():
         try:
-            await call.api.get_client_token(token.id)
+            await call.api.get_client_token(token_id)
         except NotFound:
-            note = delivery.lost(error)
+            try:
+                # A 404 of something between here and the API is no word about a token.
+                await call.api.list_client_tokens(1, 0)
+            except ClientTokenError as look:
+                raise lost.unknown(error, look) from look
+            return
         except ClientTokenError as look:
-            raise delivery.unknown(error, look) from look
-        else:
-            raise PermanentError(
-                f"The API's answer was lost. {error.what} The token is still there: it was not deleted.",
-                "The same call may be repeated.",
-            ) from error
-    return views.Gated(client_token=views.summary(token), note=note or "Deleted.")
+            raise lost.unknown(error, look) from look
+    raise lost.not_so_far(
+        error, "The token is still there: it was not deleted", "The same call may be repeated."
+    ) from error
 
 
 DELETE = Endpoint(

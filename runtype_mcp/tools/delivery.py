@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, UserInputError
+from runtype_mcp.api.errors import UserInputError
 from runtype_mcp.safety import env_file
 from runtype_mcp.safety.redaction import looks_like_value
 from runtype_mcp.tools.arguments import Delivery
@@ -57,16 +57,3 @@ async def deliver(call: Call, args: Delivery, value: str) -> dict[str, Any]:
         return {"warnings": [f"The value was not delivered. {exc} Call get_client_token_value to deliver it."]}
     where = f"{written.variable} in {written.path}, ending with {value[-4:]}"
     return {"delivered": where, "warnings": [written.warning] if written.warning else None}
-
-
-def lost(error: ClientTokenError) -> str:
-    return f"The API's answer was lost ({error.what}), so the token was read again: it was done."
-
-
-def unknown(error: ClientTokenError, look: ClientTokenError) -> OutcomeUnknown:
-    """The answer was lost, and the look after it failed too. That nothing was changed is only true of the look."""
-    return OutcomeUnknown(
-        f"The API's answer was lost. {error.what} Reading again failed too: {look.what}",
-        "Do not repeat it; once the API answers, call list_client_tokens or get_client_token to see what is there.",
-        changed="It is unknown whether it was done.",
-    )

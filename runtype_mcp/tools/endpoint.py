@@ -17,11 +17,14 @@ from pydantic import ConfigDict, Field, create_model
 from runtype_mcp import views
 from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, PermanentError, Refused
 from runtype_mcp.safety import gate
+from runtype_mcp.safety.untrusted import clean
 from runtype_mcp.settings import Settings
 from runtype_mcp.tools.arguments import Arguments, Delivery, validate
 from runtype_mcp.tools.call import App, Call, Endpoint
 from runtype_mcp.tools.schema import flat
 
+_LONGEST_ERROR = 4000
+"""Characters. No error is as long, unless something is wrong."""
 logger = logging.getLogger("runtype_mcp")
 
 Answer = views.View | ClientTokenError
@@ -73,14 +76,16 @@ class EndpointTool(Tool):
         redact = self.app.redactor
         if isinstance(answer, ClientTokenError):
             text = f"Error ({answer.kind}): {answer}" + (f" {warning}" if warning else "")
-            return CallToolResult(content=[TextContent(type="text", text=redact.text(text))], is_error=True)
+            # What the API says may repeat what anyone has put there, so it is cleaned as every such text is.
+            text = clean(redact.text(text), _LONGEST_ERROR)
+            return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
         data = answer.data()
         value = data.pop("value", None)
         if warning:
             data["warnings"] = [*data.get("warnings", []), warning]
         text = views.as_text(data)
         # The text says all that the data says, so it is looked through once for both; an escape could hide a part.
-        if "\\u" in text or redact.text(text) != text:
+        if "\\" in text or redact.text(text) != text:
             data = redact.any(data)
             text = views.as_text(data)
         if value is not None:

@@ -4,11 +4,11 @@ from pydantic import Field
 
 from runtype_mcp import views
 from runtype_mcp.api import models
-from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, PermanentError, ValueNotStored
+from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, ValueNotStored
 from runtype_mcp.safety import effects
 from runtype_mcp.safety.gate import Plan
 from runtype_mcp.safety.untrusted import clean
-from runtype_mcp.tools import delivery
+from runtype_mcp.tools import delivery, lost
 from runtype_mcp.tools.arguments import Delivery, Named, Ref
 from runtype_mcp.tools.call import Call, Endpoint
 from runtype_mcp.tools.lookup import find
@@ -45,7 +45,7 @@ async def regenerate_client_token(args: RegenerateClientToken, call: Call) -> vi
         made = await call.api.regenerate_client_token(before.id)
         value, hint = made.value, made.client_token.token_hint
     except OutcomeUnknown as error:
-        (value, hint), note = await _value_now(call, before, error), delivery.lost(error)
+        (value, hint), note = await _value_now(call, before, error), lost.done(error)
     # The token that comes with the new value is a reduced one; its settings stayed, but for the hint.
     call.show(before.model_copy(update={"token_hint": hint}))
     places = ", ".join(clean(entry, 100) for entry in before.allowed_origins)
@@ -59,30 +59,39 @@ async def regenerate_client_token(args: RegenerateClientToken, call: Call) -> vi
 
 async def _value_now(call: Call, before: models.ClientToken, error: OutcomeUnknown) -> tuple[str, str | None]:
     """After a lost answer: the value and its hint, if they are new ones."""
-    not_done = PermanentError(
-        f"The API's answer was lost. {error.what} The value is as before: no new value was made.",
-        "The same call may be repeated.",
+    async for _ in lost.looks():
+        try:
+            after = await call.api.get_client_token(before.id)
+        except ClientTokenError as look:
+            raise lost.unknown(error, look) from look
+        same_hint = after.token_hint == before.token_hint
+        if same_hint and after.updated_at == before.updated_at:
+            continue
+        if same_hint and not before.token_hint:
+            raise OutcomeUnknown(
+                f"The API's answer was lost. {error.what} The token was changed, but this API does not tell whether "
+                "its value was.",
+                "Ask the user whether the old value still works before regenerating again.",
+                changed="The old value may have stopped working.",
+            )
+        try:
+            value = await call.api.get_client_token_value(before.id)
+        except ClientTokenError as look:
+            later = f"Call get_client_token_value for {before.id} once the API answers."
+            raise OutcomeUnknown(
+                f"The API's answer was lost. {error.what} The token was changed, but its value cannot be read: "
+                f"{look.what}",
+                "Regenerate again once the user agrees." if isinstance(look, ValueNotStored) else later,
+                changed="The old value has probably stopped working.",
+            ) from look
+        # The token may have been changed by somebody else instead. Then the value still ends as it did.
+        if not (same_hint and before.token_hint and value.endswith(before.token_hint[-4:])):
+            return value, after.token_hint
+    raise lost.not_so_far(
+        error,
+        "The value is as before: no new value was made",
+        "Before the call is repeated, call get_client_token: a new valueEndsWith means that it was done late.",
     )
-    try:
-        after = await call.api.get_client_token(before.id)
-    except ClientTokenError as look:
-        raise delivery.unknown(error, look) from look
-    same_hint = after.token_hint == before.token_hint
-    if same_hint and after.updated_at == before.updated_at:
-        raise not_done
-    try:
-        value = await call.api.get_client_token_value(before.id)
-    except ClientTokenError as look:
-        later = f"Call get_client_token_value for {before.id} once the API answers."
-        raise OutcomeUnknown(
-            f"The API's answer was lost. {error.what} The token has changed, but its value cannot be read: {look.what}",
-            "Regenerate again once the user agrees." if isinstance(look, ValueNotStored) else later,
-            changed="The old value has probably stopped working.",
-        ) from look
-    # The token may have been changed by somebody else instead. Then the value still ends as it did.
-    if same_hint and before.token_hint and value.endswith(before.token_hint[-4:]):
-        raise not_done
-    return value, after.token_hint
 
 
 REGENERATE = Endpoint(

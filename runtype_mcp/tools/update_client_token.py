@@ -6,10 +6,10 @@ from pydantic import Field, ValidationError
 
 from runtype_mcp import views
 from runtype_mcp.api import models
-from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, PermanentError, UserInputError
+from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, UserInputError
 from runtype_mcp.safety import effects
 from runtype_mcp.safety.gate import Plan
-from runtype_mcp.tools import delivery
+from runtype_mcp.tools import lost
 from runtype_mcp.tools.arguments import AnId, Config, Flows, Ids, Name, Named, OneForAList, Origins, Ref, first_problem
 from runtype_mcp.tools.call import Call, Endpoint
 from runtype_mcp.tools.lookup import find
@@ -89,7 +89,7 @@ async def update_client_token(args: UpdateClientToken, call: Call) -> views.Upda
         updated = await call.api.update_client_token(before.id, models.UpdateClientToken(**change))
         after, warnings = updated.client_token, [warning.message for warning in updated.warnings]
     except OutcomeUnknown as error:
-        after, warnings, note = await _read_again(call, before, change, error), [], delivery.lost(error)
+        after, warnings, note = await _read_again(call, before, change, error), [], lost.done(error)
     call.show(after)
     was, now = before.settings(), after.settings()
     changes = [
@@ -108,22 +108,24 @@ async def update_client_token(args: UpdateClientToken, call: Call) -> views.Upda
 async def _read_again(
     call: Call, before: models.ClientToken, change: dict[str, Any], error: OutcomeUnknown
 ) -> models.ClientToken:
-    try:
-        after = await call.api.get_client_token(before.id)
-    except ClientTokenError as look:
-        raise delivery.unknown(error, look) from look
-    was, now = before.settings(), after.settings()
-    if all(now[name] == value for name, value in change.items()):
-        return after
-    if all(now[name] == was[name] for name in change):
-        raise PermanentError(
-            f"The API's answer was lost. {error.what} The token was read again and is as before: it was not updated.",
-            "The same call may be repeated.",
-        )
-    raise OutcomeUnknown(
-        f"The API's answer was lost. {error.what} The token now has neither the old nor the new settings.",
-        "Call get_client_token and decide again.",
-        changed="It is unknown what was changed.",
+    """After a lost answer: the token, if it has the new settings."""
+    async for _ in lost.looks():
+        try:
+            after = await call.api.get_client_token(before.id)
+        except ClientTokenError as look:
+            raise lost.unknown(error, look) from look
+        was, now = before.settings(), after.settings()
+        if all(now[name] == value for name, value in change.items()):
+            return after
+        # Not the settings alone: an older API does not send all of them back.
+        if after.updated_at != before.updated_at or any(now[name] != was[name] for name in change):
+            raise OutcomeUnknown(
+                f"The API's answer was lost. {error.what} The token was changed, but does not have the new settings.",
+                "Call get_client_token and decide again.",
+                changed="It is unknown what was changed.",
+            )
+    raise lost.not_so_far(
+        error, "The token was read again and is as before: it was not updated", "The same call may be repeated."
     )
 
 

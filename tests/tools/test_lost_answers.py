@@ -32,10 +32,10 @@ DONE: tuple[Fault, ...] = (
 )
 UNDONE: tuple[Fault, ...] = (faults.closed_unread, faults.reset_unread, faults.silence, faults.unavailable)
 NOT_DONE = {
-    "create_client_token": "it was not created",
-    "update_client_token": "it was not updated",
-    "delete_client_token": "it was not deleted",
-    "regenerate_client_token": "no new value was made",
+    "create_client_token": "it was not created so far",
+    "update_client_token": "it was not updated so far",
+    "delete_client_token": "it was not deleted so far",
+    "regenerate_client_token": "no new value was made so far",
 }
 
 
@@ -122,7 +122,8 @@ async def test_what_was_not_done_is_told_as_not_done(api: Api, tool: str, fault:
         failed, text, _ = await stage.write(tool, fault)
         assert failed
         assert NOT_DONE[tool] in text
-        assert "may be repeated" in text
+        assert "Nothing was changed so far." in text
+        assert "repeated" in text
         assert api.writes == []
         assert api.store.newest_first() == before
 
@@ -187,9 +188,10 @@ async def test_a_create_that_was_not_done_can_be_repeated(api: Api) -> None:
         assert len(api.writes) == len(api.store) == 1
 
 
-async def test_a_token_that_appears_late_is_still_found(api: Api) -> None:
+@pytest.mark.parametrize("tool", METHODS)
+async def test_what_is_done_late_is_still_found(api: Api, tool: str) -> None:
     """The gateway gave up while the API was still writing: the second look finds what the first did not."""
-    async with scene(api, "create_client_token") as stage:
+    async with scene(api, tool) as stage:
 
         async def still_writing(x: Exchange) -> None:
             async def and_then(look: Exchange) -> None:
@@ -201,9 +203,11 @@ async def test_a_token_that_appears_late_is_still_found(api: Api) -> None:
             stage.proxy.spoil(and_then, "GET", times=1)
             await x.answer("504 Gateway Timeout", b"")
 
-        failed, text, data = await stage.write("create_client_token", still_writing)
+        failed, text, data = await stage.write(tool, still_writing)
         assert not failed, text
-        assert data["value"] == stage.value
+        assert "it was done" in data["note"]
+        if tool.startswith(("create", "regenerate")):
+            assert data["value"] == stage.value
         assert len(api.writes) == 1
 
 
@@ -218,6 +222,32 @@ async def test_a_namesake_from_before_is_not_taken_for_the_new_token(api: Api, f
         else:
             assert not failed, text
             assert data["value"] == api.store.newest_first()[0].value != old
+
+
+async def test_a_namesake_that_somebody_else_made_is_not_taken_for_the_new_token(api: Api) -> None:
+    async with scene(api, "create_client_token") as stage:
+
+        async def theirs(x: Exchange) -> None:
+            x.raw = x.raw.replace(b"https://shop.example", b"https://evil.example")
+            await x.forward()
+
+        failed, text, _ = await stage.write("create_client_token", theirs)
+        assert failed
+        assert "unknown which" in text
+        assert api.store.newest_first()[0].token["id"] in text
+        assert stage.value not in text
+
+
+async def test_a_namesake_in_the_other_environment_is_not_taken_for_the_new_token(api: Api) -> None:
+    async with scene(api, "create_client_token") as stage:
+
+        async def live(x: Exchange) -> None:
+            x.raw = x.raw.replace(b'"test"', b'"live"')
+            await x.forward()
+
+        failed, text, _ = await stage.write("create_client_token", live)
+        assert failed
+        assert NOT_DONE["create_client_token"] in text
 
 
 async def test_two_new_namesakes_are_both_named_and_none_is_guessed(api: Api) -> None:
@@ -274,6 +304,93 @@ async def test_an_update_that_meets_another_one_is_told_as_unknown(api: Api) -> 
         assert "get_client_token" in text
 
 
+@pytest.mark.parametrize(
+    "theirs",
+    [{"rateLimitPerHour": 500}, {"name": "Renamed"}, {"targetAlias": "live", "updatedAt": "2030-01-01T00:00:00.000Z"}],
+    ids=str,
+)
+async def test_half_of_an_update_is_told_as_unknown(api: Api, theirs: dict[str, Any]) -> None:
+    async with scene(api, "update_client_token") as stage:
+
+        async def half(_: Exchange) -> None:
+            (record,) = api.store.newest_first()
+            api.store.put(replace(record, token=record.token | theirs))
+
+        failed, text, _ = await stage.write("update_client_token", half)
+        assert failed
+        assert "unknown" in text
+        assert "Nothing was changed" not in text
+
+
+@pytest.mark.parametrize("done", [True, False])
+async def test_an_update_of_what_the_api_does_not_send_back_is_told_as_unknown(api: Api, done: bool) -> None:
+    async with scene(api, "update_client_token") as stage:
+
+        async def without_target(x: Exchange) -> None:
+            _, body = await x.forward()
+            answer = json.loads(body)
+            del answer["clientToken"]["targetAlias"]
+            x.keep = True
+            await x.answer("200 OK", json.dumps(answer).encode())
+
+        stage.proxy.spoil(without_target, "GET")
+        stage.proxy.spoil(faults.closed_after_commit if done else faults.reset_unread, "PUT")
+        text = await stage.model.text("update_client_token", client_token=stage.token, target_alias="live")
+        assert ("unknown" if done else "it was not updated so far") in text
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("hint_after", [True, False])
+async def test_without_a_hint_a_new_value_is_not_guessed(api: Api, done: bool, hint_after: bool) -> None:
+    """An API that hints at no value: that the token was changed does not tell whether its value was."""
+    async with scene(api, "regenerate_client_token") as stage:
+        (record,) = api.store.newest_first()
+        api.store.put(replace(record, token=record.token | {"tokenHint": None}))
+        await stage.model.call("get_client_token", client_token=stage.token)
+
+        async def raced(x: Exchange) -> None:
+            if done:
+                await x.forward()
+            renamed_by_somebody_else(api)
+            if not (done and hint_after):
+                (now,) = api.store.newest_first()
+                api.store.put(replace(now, token=now.token | {"tokenHint": None}))
+
+        failed, text, data = await stage.write("regenerate_client_token", raced)
+        if done and hint_after:
+            assert data["value"] == stage.value
+        else:
+            assert failed
+            assert "may have stopped working" in text
+            assert stage.value not in text
+
+
+async def test_an_api_that_says_it_did_not_delete_is_believed(api: Api) -> None:
+    async with scene(api, "delete_client_token") as stage:
+
+        async def no(x: Exchange) -> None:
+            await x.answer("200 OK", b'{"success":false}')
+
+        failed, text, _ = await stage.write("delete_client_token", no)
+        assert failed
+        assert "did not delete" in text
+
+
+async def test_a_hint_that_holds_more_than_a_hint_is_no_change_to_show(api: Api) -> None:
+    async with scene(api, "update_client_token") as stage:
+
+        async def leaky(x: Exchange) -> None:
+            _, body = await x.forward()
+            answer = json.loads(body)
+            answer["clientToken"]["tokenHint"] = stage.value
+            await x.answer("200 OK", json.dumps(answer).encode())
+
+        failed, text, data = await stage.write("update_client_token", leaky)
+        assert not failed, text
+        assert [change["field"] for change in data["changes"]] == ["name", "rate_limit_per_hour"]
+        assert stage.value not in text
+
+
 # The look fails too.
 
 
@@ -299,7 +416,15 @@ async def test_when_the_look_fails_too_nobody_claims_to_know(api: Api, tool: str
         assert len(api.writes) == (write is faults.closed_after_commit)
 
 
-async def test_a_page_of_a_gateway_is_no_proof_that_a_token_is_gone(api: Api) -> None:
+NO_PAGE = {
+    "html": (b"<html>404 Not Found</html>", "Content-Type: text/html"),
+    "json": (b'{"message":"no Route matched with those values"}', "Content-Type: application/json"),
+    "alike": (b'{"error":"Not found"}', "Content-Type: application/json"),
+}
+
+
+@pytest.mark.parametrize("page", NO_PAGE.values(), ids=NO_PAGE.keys())
+async def test_a_page_of_a_gateway_is_no_proof_that_a_token_is_gone(api: Api, page: tuple[bytes, str]) -> None:
     async with scene(api, "delete_client_token") as stage:
 
         async def and_gone(x: Exchange) -> None:
@@ -307,7 +432,7 @@ async def test_a_page_of_a_gateway_is_no_proof_that_a_token_is_gone(api: Api) ->
             await faults.reset_unread(x)
 
         async def no_such_page(x: Exchange) -> None:
-            await x.answer("404 Not Found", b"<html>404 Not Found</html>", "Content-Type: text/html")
+            await x.answer("404 Not Found", *page)
 
         failed, text, _ = await stage.write("delete_client_token", and_gone)
         assert failed, text
