@@ -212,7 +212,11 @@ class RuntypeClient:
                 raw = await self._read(method, response)
         except _NOT_SENT:
             raise
-        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as exc:  # a damaged TLS record comes as it is
+        except httpx.InvalidURL as exc:
+            raise errors.PermanentError(
+                f"{self._base_url} is no address of an API.", "Ask the operator to check RUNTYPE_BASE_URL."
+            ) from exc
+        except (httpx.HTTPError, ssl.SSLError) as exc:  # a damaged TLS record comes as it is
             what = f"The connection to the API failed before its answer was complete ({type(exc).__name__})."
             raise self._lost(method, what, True) from exc
         if not 200 <= response.status_code < 300:

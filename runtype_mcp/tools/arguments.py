@@ -171,7 +171,9 @@ def validate(model: type[A], arguments: dict[str, Any]) -> A:
         "".join(texts).encode()
     except UnicodeEncodeError:
         # Legal in JSON, and in no text that can be sent: not to the API, and not back in a complaint about it.
-        raise UserInputError("An argument holds half of a character (a lone surrogate).", "Send whole ones.") from None
+        raise UserInputError(
+            "An argument holds half of a character (a lone surrogate).", "Send whole ones.", changed="Nothing was sent."
+        ) from None
     if any(redaction.contains_mark(text) for text in texts):
         raise UserInputError(
             f"An argument holds {redaction.MARK!r}, this server's own mark where a secret was.",
@@ -204,6 +206,8 @@ def _problem(model: type[BaseModel], error: Any) -> str:
         hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
         return f"{where[:64]}: unknown argument{hint}"
     message = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+    if error["type"] == "string_unicode":
+        message = "holds half of a character (a lone surrogate)"
     return f"{where}: {message}" if where else message
 
 

@@ -78,7 +78,7 @@ def test_a_404_that_is_no_word_of_the_api_says_nothing_about_a_token(method: str
     assert "RUNTYPE_BASE_URL" in str(caught)
 
 
-@pytest.mark.parametrize("status", [303, 302])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305])
 def test_a_redirect_after_a_write_may_mean_that_it_was_done(status: int) -> None:
     caught = meant(status, method="POST")
     assert type(caught) is errors.OutcomeUnknown
@@ -146,10 +146,24 @@ def test_a_body_that_says_nothing_for_people_is_not_quoted(body: Any) -> None:
 
 
 def test_a_long_body_is_cut() -> None:
-    for body in ({"error": "x" * 5000}, b"x" * 5000, {"error": "x", "details": [{"message": "y" * 90}] * 50}):
+    for body in (
+        {"error": "x " * 500},
+        b"x" * 9 + b" x" * 5000,
+        {"error": "x", "details": [{"message": "y" * 90}] * 50},
+    ):
         text = str(meant(500, body))
         assert len(text) < 450
+        assert "x" in text
         assert "…" in text
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": "x" * 301}, {"error": "fine " + "x" * 300}, b"x" * 5000, b"x " + b"y" * 1999]
+)
+def test_a_long_body_is_cut_between_words(body: Any) -> None:
+    text = str(meant(500, body))
+    assert "xx" not in text
+    assert "yy" not in text
 
 
 def test_a_value_that_was_never_stored_is_told_by_its_hint() -> None:

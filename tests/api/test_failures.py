@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import os
 import re
 import socket
 import ssl
@@ -20,7 +21,7 @@ from runtype_mcp.api.client import MAX_BODY, TRIES, RuntypeClient, next_delay
 from runtype_mcp.sandbox.serve import running
 from tests.api.upstream import ID, KEY, READS, TOKEN, VALUE, Answer, Operation, Upstream
 from tests.faults import proxy as faults
-from tests.faults.proxy import HANG_GUARD, Fault, proxying
+from tests.faults.proxy import HANG_GUARD, Exchange, Fault, proxying
 from tests.faults.tls import self_signed
 
 pytestmark = pytest.mark.anyio
@@ -298,10 +299,14 @@ async def test_a_cancelled_call_leaves_a_client_that_works(upstream: Upstream) -
         await client.aclose()
 
 
-async def test_many_calls_at_once_share_one_client(upstream: Upstream, client: RuntypeClient) -> None:
-    tokens = await asyncio.gather(*(client.get_client_token(ID) for _ in range(150)))
+async def test_many_calls_at_once_share_a_few_connections(upstream: Upstream) -> None:
+    async with proxying(upstream.url) as proxy:
+        client = RuntypeClient(KEY, proxy.url)
+        tokens = await asyncio.gather(*(client.get_client_token(ID) for _ in range(150)))
+        await client.aclose()
     assert {token.id for token in tokens} == {ID}
     assert len(upstream.received) == 150
+    assert 1 < proxy.connections <= 16
 
 
 @pytest.mark.parametrize(
@@ -398,16 +403,6 @@ async def test_no_proxy_of_the_environment_hears_the_key_in_the_clear(
     assert elsewhere.received == []
 
 
-async def test_no_netrc_of_the_user_replaces_the_key(
-    upstream: Upstream, client: RuntypeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / ".netrc").write_text("default login somebody password secret\n")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    await client.get_client_token(ID)
-    assert upstream.received[0].headers["authorization"] == f"Bearer {KEY}"
-
-
 async def test_no_log_line_holds_the_key_or_a_value(
     upstream: Upstream, client: RuntypeClient, waits: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -416,6 +411,35 @@ async def test_no_log_line_holds_the_key_or_a_value(
     await client.get_client_token_value(ID)
     assert caplog.records
     assert not re.search(f"{KEY}|{VALUE}", caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("operation", "error"),
+    [("get_client_token", errors.RetryableError), ("delete_client_token", errors.OutcomeUnknown)],
+)
+async def test_a_damaged_tls_record_is_a_lost_answer(
+    upstream: Upstream,
+    waits: list[float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+    error: type[errors.ClientTokenError],
+) -> None:
+    async def damaged(x: Exchange) -> None:
+        raw = x.writer.get_extra_info("socket")
+        os.write(raw.fileno(), b"\x17\x03\x03\x00\x40" + bytes(64))  # a record that no key opens
+        await x.hang()
+
+    pem = self_signed(tmp_path / "server.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    async with proxying(upstream.url, served_with(pem)) as proxy:
+        proxy.spoil(damaged)
+        client = RuntypeClient(KEY, proxy.url)
+        with pytest.raises(error, match="connection to the API failed") as caught:
+            await getattr(client, operation)(ID)
+        await client.aclose()
+    assert type(caught.value) is error
+    assert len(proxy.requests) == (TRIES if operation == "get_client_token" else 1)
 
 
 @pytest.mark.parametrize("operation", ["get_client_token", "delete_client_token"])
@@ -474,8 +498,9 @@ async def test_an_environment_that_no_connection_can_be_made_with_is_told(
 @pytest.mark.parametrize("host", ["a" * 70 + ".example", "exa mple.invalid", "[::1", "host.invalid:99999"])
 async def test_a_host_that_cannot_exist_is_told(waits: list[float], host: str) -> None:
     client = RuntypeClient(KEY, f"https://{host}")
-    with pytest.raises(errors.ClientTokenError):
+    with pytest.raises(errors.ClientTokenError, match=r"Nothing was changed.*RUNTYPE_BASE_URL") as caught:
         await client.get_client_token(ID)
+    assert host in str(caught.value)
     await client.aclose()
 
 

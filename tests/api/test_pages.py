@@ -57,6 +57,22 @@ async def test_a_token_may_come_again_two_pages_later(upstream: Upstream, client
     assert await all_ids(client) == [["a", "b"], ["c", "d"], ["e"]]
 
 
+async def test_a_repeated_token_shifts_no_later_page(upstream: Upstream, client: RuntypeClient) -> None:
+    upstream.says(page("a", "b", more=True), page("b", "c", more=True), page("d"))
+    assert await all_ids(client) == [["a", "b"], ["c"], ["d"]]
+    assert [request.query.rpartition("offset=")[2] for request in upstream.received] == ["0", "2", "4"]
+
+
+async def test_a_list_that_always_has_one_more_is_given_up(
+    upstream: Upstream, client: RuntypeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtype_mcp.api.client.MOST_PAGES", 20)
+    upstream.says(*(page(f"ct_{n}", more=True) for n in range(100)))
+    with pytest.raises(errors.PermanentError, match="does not end"):
+        await all_ids(client)
+    assert len(upstream.received) == 20
+
+
 @pytest.mark.parametrize(
     "answers",
     [
@@ -71,7 +87,7 @@ async def test_a_list_that_does_not_advance_is_given_up(
     upstream: Upstream, client: RuntypeClient, answers: list[Answer]
 ) -> None:
     upstream.says(*answers)
-    with pytest.raises(errors.PermanentError, match="repeats a page and does not end"):
+    with pytest.raises(errors.PermanentError, match="does not end"):
         await all_ids(client)
     assert len(upstream.received) <= 3
 

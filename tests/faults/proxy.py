@@ -44,7 +44,7 @@ class Exchange:
             writer.close()
             await writer.wait_closed()
         head, _, body = answer.partition(b"\r\n\r\n")
-        return head.replace(b"\r\nconnection: close", b""), body
+        return re.sub(rb"(?i)\r\nconnection: close", b"", head), body
 
     async def say(self, data: bytes) -> None:
         self.writer.write(data)

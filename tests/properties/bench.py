@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,4 +70,5 @@ def checked(result: mcp_types.CallToolResult) -> str:
     else:
         assert result.structured_content is not None
     assert KEY not in text
+    (text + json.dumps(result.structured_content, ensure_ascii=False)).encode()  # or it ends a server over stdio
     return text

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -36,7 +35,7 @@ from runtype_mcp.safety.seen import Seen
 from runtype_mcp.sandbox.app import create_app
 from runtype_mcp.server import RuntypeServer, build_server
 from runtype_mcp.settings import load
-from runtype_mcp.tools import ENDPOINTS, create_client_token
+from runtype_mcp.tools import ENDPOINTS, lost
 from runtype_mcp.tools.endpoint import EndpointTool
 from tests.protocol.canaries import (
     NAMES,
@@ -231,10 +230,7 @@ class Stand:
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries again once, at once."""
     monkeypatch.setattr(api_client, "next_delay", lambda attempt, *_: 0.0 if attempt == 1 else None)
-
-    async def at_once(_: float) -> None: ...
-
-    monkeypatch.setattr(create_client_token, "asyncio", SimpleNamespace(sleep=at_once))
+    monkeypatch.setattr(lost, "_PAUSE", 0)
 
 
 @dataclass

@@ -366,6 +366,13 @@ def test_removed_entries_are_those_that_shut_something_out() -> None:
 
 def test_narrowing_to_a_subset_adds_nothing_and_widening_removes_nothing() -> None:
     assert added(["*", "native"], ["https://a.example", "native"]) == []
+
+
+def test_an_entry_that_no_browser_sends_admitted_nobody() -> None:
+    stored = ["HTTPS://SHOP.EXAMPLE/", "HTTPS://*.SHOP.EXAMPLE"]
+    proper = ["https://shop.example", "https://a.shop.example"]
+    assert added(stored, proper) == proper
+    assert removed(stored, ["https://shop.example", "https://*.shop.example"]) == []
     assert removed(["https://a.example"], ["*"]) == []
 
 

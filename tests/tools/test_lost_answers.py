@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from runtype_mcp.tools import lost
 from tests.faults import proxy as faults
 from tests.faults.proxy import HANG_GUARD, Exchange, Fault, Proxy, proxying
 from tests.support import AGENT, KEY, MODERN, Api, Assistant, assistant, text_of
@@ -37,6 +38,11 @@ NOT_DONE = {
     "delete_client_token": "it was not deleted so far",
     "regenerate_client_token": "no new value was made so far",
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost, "_PAUSE", 0)
 
 
 def named(value: Any) -> str:
