@@ -27,8 +27,8 @@ _HIDDEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn"})
 # The bracket that makes our marker a marker, in the shapes that a reader takes for it.
 _FENCE = re.compile(
     r"(?:[<\uff1c\ufe64\u2039\u3008\u27e8\u276e]|&lt;?|&\#0{0,6}60;?|&\#x0{0,6}3c;?)"
-    # Between bracket and name: punctuation, and the letters of an entity that is itself a bracket.
-    r"(?=(?:[\W_]|lt|x?0{0,6}(?:60|3c)){0,24}visitor[\W_]{0,8}text)",
+    # Between bracket and name: punctuation, and the letters of entities, of which one may be the bracket itself.
+    r"(?=(?:[\W_]|lt|x?0{0,6}(?:60|3c)|(?<=&)[a-z]{2,6}(?=;)){0,24}visitor[\W_]{0,8}text)",
     re.IGNORECASE,
 )
 

@@ -1,4 +1,6 @@
+import re
 import unicodedata
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import assume, given, settings
@@ -18,7 +20,7 @@ from runtype_mcp.safety.origins import (
 )
 from runtype_mcp.safety.redaction import contains_secret
 
-modest = settings(max_examples=100, deadline=None)
+modest = settings(max_examples=150, deadline=None)
 
 # fmt: off
 PIECES = st.sampled_from([
@@ -68,8 +70,27 @@ def test_normalising_gives_a_stable_clean_entry_or_an_origin_error(text: str) ->
     assert not any(unicodedata.category(c) in ("Cc", "Zs") for c in canonical)
     assert canonical == canonical.lower()
     if canonical not in ("*", "native"):
-        assert canonical.count("://") == 1
-        assert not set(canonical.partition("://")[2]) & set("/?#@\\")
+        _is_an_origin(canonical)
+
+
+def _is_an_origin(entry: str) -> None:
+    """What any reader of URLs says of it: a site that a browser can name, and not more sites than are meant."""
+    url = urlsplit(entry)
+    assert f"{url.scheme}://{url.netloc}" == entry
+    assert url.scheme not in ("file", "data", "blob", "javascript", "about")
+    assert (url.username, url.password) == (None, None)
+    assert url.hostname
+    assert url.port is None or 0 < url.port < 65536
+    assert (url.scheme, url.port) not in (("https", 443), ("http", 80))
+    if "*" in url.netloc:
+        star, _, base = url.hostname.partition(".")
+        assert star == "*"
+        assert url.scheme in ("http", "https")
+        assert base == "localhost" or re.search(
+            r"[^.]\.[^.]*[a-z]", base
+        )  # neither every host of a kind, nor an address
+    elif not url.netloc.startswith("["):
+        assert re.fullmatch(r"[a-z0-9._~-]+", url.hostname)
 
 
 @modest
