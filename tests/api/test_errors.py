@@ -249,7 +249,11 @@ def test_the_tree_has_a_kind_for_every_class() -> None:
     def below(error: type[errors.ClientTokenError]) -> set[type[errors.ClientTokenError]]:
         return {error}.union(*(below(child) for child in error.__subclasses__()))
 
-    drawn = {line.split("──")[1].split()[0] for line in (errors.__doc__ or "").splitlines() if "──" in line}
-    tree = below(errors.ClientTokenError)
-    assert drawn == {error.__name__ for error in tree if error.__module__ == errors.__name__} - {"ClientTokenError"}
-    assert {error.kind for error in tree} == {"retryable", "permanent", "user_input", "auth"}
+    tree = {error.__name__: error for error in below(errors.ClientTokenError) if error.__module__ == errors.__name__}
+    drawn = [line.split("── ")[1].split() for line in (errors.__doc__ or "").splitlines() if "──" in line]
+    assert {name for name, *_ in drawn} == tree.keys() - {"ClientTokenError"}
+    kinds = {"retryable", "permanent", "user_input", "auth"}
+    assert {error.kind for error in tree.values()} == kinds
+    assert [name for name, kind, *_ in drawn if kind in kinds and tree[name].kind != kind] == []
+    # A class without a word of its own is of its parent's kind.
+    assert all(tree[name].kind == tree[name].__mro__[1].kind for name, kind, *_ in drawn if kind not in kinds)

@@ -169,6 +169,23 @@ async def test_a_wait_beyond_the_time_limit_is_left_to_the_caller(
     assert (caught.value.retry_after, len(upstream.received), waits) == (120.0, 1, [])
 
 
+async def test_waits_that_add_up_beyond_the_time_limit_are_left_to_the_caller(
+    upstream: Upstream, client: RuntypeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, waits = [1000.0], list[float]()
+
+    async def later(seconds: float) -> None:
+        now[0] += seconds
+        waits.append(seconds)
+
+    instead_of_sleep(monkeypatch, later)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    upstream.says(Answer(429, {"error": "Slow down"}, {"Retry-After": "20"}))
+    with pytest.raises(errors.RateLimited, match="Slow down"):
+        await client.get_client_token(ID)
+    assert waits == [20.0], "30 seconds are have room for one"
+
+
 @pytest.mark.parametrize("operation", READS | WRITES)
 async def test_a_refused_connection_is_tried_again_even_for_a_write(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch, operation: str
