@@ -37,8 +37,8 @@ def approve(code: str) -> int:
     """Show one waiting call with the live facts, and approve it when its token's name is typed."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return _failed("approve needs a terminal: a person has to read and type. Nothing was approved.")
-    tickets = Tickets(state_dir())
     try:
+        tickets = Tickets(state_dir())
         ticket = tickets.find(code)
         if ticket is None or ticket.state != "waiting":
             return _failed("No call waits under this code: it was mistyped, has expired, or is decided already.")

@@ -99,10 +99,10 @@ def _configuration(argv: list[str]) -> str:
     if not os.path.isdir(os.path.expanduser(settings.get("RUNTYPE_MCP_FILES_ROOT", "."))):
         return ""
     packages = _packages()
-    if not packages or settings.get("RUNTYPE_MCP_FRONT", "").lower() == "off":
+    if not packages or settings.get("RUNTYPE_MCP_FRONT", "on").lower() not in ("on", "1", "true", "yes"):
         return ""
     package = _files(os.path.dirname(__file__))
-    return digest(__version__, sys.version, repr((argv, settings, bool(key), packages, package)))
+    return digest(__version__, sys.version, repr((sys.flags, argv, settings, bool(key), packages, package)))
 
 
 def _packages() -> list[tuple[str, int]]:

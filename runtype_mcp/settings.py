@@ -6,6 +6,7 @@ fields of their configuration forms with empty strings. A bad value is a `Settin
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -22,6 +23,13 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 DEFAULT_BASE_URL = "https://api.runtype.com"
 SANDBOX_BASE_URL = "http://sandbox.invalid"
 SANDBOX_KEY = "rt_test_sandbox"
+KNOWN = frozenset(
+    f"RUNTYPE_MCP_{name}"
+    for name in (
+        *("APPROVAL", "APPROVAL_LIVE", "AUDIT", "CONNECT_TIMEOUT", "ENVIRONMENT", "FILES_ROOT", "FRONT", "LOG_LEVEL"),
+        *("READ_ONLY", "SANDBOX", "SECRETS", "STATE_DIR", "TIMEOUT", "TOOLS"),
+    )
+)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -70,6 +78,14 @@ def load(environ: Mapping[str, str] | None = None, **flags: object) -> Settings:
         SettingsError: a value cannot be used; the message is one line for a person.
     """
     env = {k: v.strip() for k, v in (os.environ if environ is None else environ).items() if v.strip()}
+    # A misspelt READ_ONLY must not be a server that writes.
+    for name in sorted(name for name in env if name.startswith("RUNTYPE_MCP_") and name not in KNOWN):
+        near = difflib.get_close_matches(name, KNOWN, 1)
+        hint = f"; did you mean {near[0]}?" if near else ". The README lists what there is."
+        raise SettingsError(f"{name} is no setting{hint}")
+    # Both are used elsewhere, and checked here, where a bad value is one line.
+    _flag(env, "RUNTYPE_MCP_FRONT")
+    _path("RUNTYPE_MCP_STATE_DIR", env.get("RUNTYPE_MCP_STATE_DIR", "~"))
     given = {name: value for name, value in flags.items() if value is not None}
     sandbox = bool(given.get("sandbox", _flag(env, "RUNTYPE_MCP_SANDBOX")))
     base_url = SANDBOX_BASE_URL
@@ -90,7 +106,7 @@ def load(environ: Mapping[str, str] | None = None, **flags: object) -> Settings:
         tools=_patterns(env.get("RUNTYPE_MCP_TOOLS")),
         secrets=cast(Secrets, _choice(env, "RUNTYPE_MCP_SECRETS", get_args(Secrets)) or "show"),
         files_root=_files_root(env, "RUNTYPE_MCP_FILES_ROOT"),
-        audit=Path(audit).expanduser().absolute() if audit else None,
+        audit=_path("RUNTYPE_MCP_AUDIT", audit) if audit else None,
     )
 
 
@@ -171,9 +187,19 @@ def _files_root(env: Mapping[str, str], name: str) -> Path | None:
     raw = env.get(name)
     if raw is None:
         # Desktop hosts start their servers in / or in the home directory: "below it" would then mean everywhere.
-        here = Path.cwd()
-        return None if here in (Path(here.anchor), Path.home()) else here
-    path = Path(raw).expanduser().absolute()
+        try:
+            here = Path.cwd()
+        except OSError:  # it was removed
+            return None
+        return None if here in (Path(here.anchor), Path(os.path.expanduser("~"))) else here
+    path = _path(name, raw)
     if not path.is_dir():
         raise SettingsError(f"{name} must be an existing directory.")
     return path
+
+
+def _path(name: str, raw: str) -> Path:
+    try:
+        return Path(raw).expanduser().absolute()
+    except RuntimeError:  # ~somebody whom the system does not know
+        raise SettingsError(f"{name} begins with ~ and the name of no user.") from None

@@ -124,13 +124,12 @@ class _Rest(io.RawIOBase):
 
 def files(conversation: Conversation) -> tuple[Any, Any]:
     """What the SDK's stdio transport reads from and writes to: asynchronous text files, as far as it uses them."""
-    if sys.platform == "win32" or any(
-        stat.S_ISREG(os.fstat(fd).st_mode) for fd in (conversation.source, conversation.sink)
-    ):
-        file: Any = anyio.wrap_file(cast(TextIO, conversation))  # it has what is used of a text file
-        return file, file  # a loop cannot wait for these
-    wire = Wire(conversation)
-    return wire, wire
+    modes = [os.fstat(fd).st_mode for fd in (conversation.source, conversation.sink)]
+    if sys.platform != "win32" and all(stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) for mode in modes):
+        wire = Wire(conversation)
+        return wire, wire
+    file: Any = anyio.wrap_file(cast(TextIO, conversation))  # it has what is used of a text file
+    return file, file  # a loop cannot wait for every other kind
 
 
 class Wire:

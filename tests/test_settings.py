@@ -1,11 +1,13 @@
 """Settings: what the operator wrote, read once and strictly. A wrong word is never taken for a weaker policy."""
 
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runtype_mcp.settings import DEFAULT_BASE_URL, SANDBOX_BASE_URL, Settings, SettingsError, load
+from runtype_mcp.settings import DEFAULT_BASE_URL, KNOWN, SANDBOX_BASE_URL, Settings, SettingsError, load
 
 KEY = "rt_live_0a1b2c3d0a1b2c3d"
 
@@ -102,6 +104,13 @@ def test_a_variable_is_read(name: str, raw: str, field: str, value: Any) -> None
         ("RUNTYPE_MCP_TOOLS", "list tokens"),
         ("RUNTYPE_MCP_TOOLS", "delete-client-token"),
         ("RUNTYPE_MCP_FILES_ROOT", "/no/such/folder"),
+        ("RUNTYPE_MCP_FILES_ROOT", "~no-such-user/folder"),
+        ("RUNTYPE_MCP_AUDIT", "~no-such-user/audit.jsonl"),
+        ("RUNTYPE_MCP_STATE_DIR", "~no-such-user/state"),
+        ("RUNTYPE_MCP_FRONT", "perhaps"),
+        ("RUNTYPE_MCP_READONLY", "true"),
+        ("RUNTYPE_MCP_APROVAL", "human"),
+        ("RUNTYPE_MCP_SOMETHING", "else"),
         ("RUNTYPE_BASE_URL", "api.runtype.com"),
         ("RUNTYPE_BASE_URL", "http://api.runtype.com"),
         ("RUNTYPE_BASE_URL", "ftp://api.runtype.com"),
@@ -149,6 +158,29 @@ def test_a_value_that_cannot_be_used_is_one_line_that_names_the_variable(name: s
 )
 def test_an_address_is_brought_to_one_form(raw: str, base_url: str) -> None:
     assert load({"RUNTYPE_BASE_URL": raw}).base_url == base_url
+
+
+def test_a_misspelt_setting_is_refused_with_the_one_that_was_meant() -> None:
+    with pytest.raises(SettingsError, match=r"did you mean RUNTYPE_MCP_READ_ONLY\?"):
+        load({"RUNTYPE_MCP_READONLY": "true"})
+    assert load({"RUNTYPE_CLIENT_TOKEN": "somebody else's", "RUNTYPE_MCP_READONLY": " "}) == load({})
+
+
+def test_every_setting_is_in_the_readme_and_no_other() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(RUNTYPE_\w+)` \|", readme, re.MULTILINE))
+    assert rows == KNOWN | {"RUNTYPE_API_KEY", "RUNTYPE_BASE_URL"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a working directory there cannot be removed")
+def test_a_working_directory_that_is_gone_is_no_place_for_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert load({}).files_root is None
+    monkeypatch.chdir(tmp_path)
 
 
 def test_files_root_and_audit_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,8 +198,8 @@ async def decide(
 
 def _ticket(call: GatedCall, plan: Plan) -> Yes:
     """An approval from outside the conversation, bound to this call and this state; without one, a code to get it."""
-    tickets = call.tickets()
     try:
+        tickets = call.tickets()
         if (ticket := tickets.take(plan.digest)) is not None:
             return Yes(f"ticket {ticket.code}")
         ticket = _request(tickets, plan, call.settings.base_url, call.masked(clean(plan.name, 255)))

@@ -46,8 +46,19 @@ class TicketError(Exception):
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the server and `runtype-mcp approve` meet; an empty variable counts as unset."""
-    if own := environ.get("RUNTYPE_MCP_STATE_DIR"):
+    """Where the server and `runtype-mcp approve` meet; an empty variable counts as unset.
+
+    Raises:
+        TicketError: there is no such place.
+    """
+    try:
+        return _state_dir(environ)
+    except RuntimeError as exc:
+        raise TicketError("There is no home directory to keep approvals in: set RUNTYPE_MCP_STATE_DIR.") from exc
+
+
+def _state_dir(environ: Mapping[str, str]) -> Path:
+    if own := environ.get("RUNTYPE_MCP_STATE_DIR", "").strip():
         return Path(own).expanduser()
     # The XDG rules say that a relative path here is to be ignored.
     if (xdg := environ.get("XDG_STATE_HOME")) and Path(xdg).is_absolute():

@@ -618,6 +618,14 @@ sys.exit(code)
         assert process.end() == (0, b"", loaded)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors")
+def test_an_input_that_holds_nothing_is_a_client_that_has_left(start: Callable[..., Process]) -> None:
+    silent = "import os, sys; os.dup2(os.open(os.devnull, os.O_RDWR), 0); os.execv(sys.executable, sys.argv)"
+    for _ in range(2):
+        process = start(code=silent.replace("sys.argv", "[sys.executable, '-m', 'runtype_mcp', '--sandbox']"))
+        assert process.end() == (0, b"", b"")
+
+
 def test_leaving_at_once_is_no_error(warm: Callable[..., Process]) -> None:
     assert warm().end() == (0, b"", b"")
 
@@ -760,7 +768,7 @@ def test_without_a_front_nothing_is_kept(start: Callable[..., Process]) -> None:
     assert not Path(os.environ["XDG_CACHE_HOME"]).exists()
 
 
-@pytest.mark.parametrize("change", ["setting", "argument", "key", "source", "version", "mcp", "python"])
+@pytest.mark.parametrize("change", ["setting", "argument", "key", "source", "version", "mcp", "python", "flags"])
 def test_another_configuration_is_another_cache(change: str, environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
     package = tmp_path / "package" / "room"
     package.mkdir(parents=True)
@@ -782,6 +790,8 @@ def test_another_configuration_is_another_cache(change: str, environ: pytest.Mon
             environ.setattr(caches, "__version__", "next")
         case "mcp":
             (tmp_path / "site" / "mcp-2.3.0.dist-info").rename(tmp_path / "site" / "mcp-2.3.1.dist-info")
+        case "flags":  # -OO takes the docstrings, which are the tools' descriptions
+            environ.setattr(sys, "flags", (2,))
         case "python":
             environ.setattr(sys, "version", "next")
     after = caches._configuration(["--read-only"] if change == "argument" else [])

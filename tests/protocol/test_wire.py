@@ -133,9 +133,11 @@ def test_files_in_the_place_of_pipes_are_served_too(tmp_path: Path) -> None:
     assert answered.read_text().startswith('{"jsonrpc":"2.0","id":1,"result":')
 
 
+@pytest.mark.parametrize("kind", ["file", "device"])
 @pytest.mark.parametrize("regular", ["source", "sink"])
-def test_a_loop_waits_for_pipes_and_threads_for_files(tmp_path: Path, regular: str) -> None:
-    with pipe() as (source, sink), closing((tmp_path / "file").open("w+")) as file:
+def test_a_loop_waits_for_pipes_and_threads_for_files(tmp_path: Path, regular: str, kind: str) -> None:
+    path = tmp_path / "file" if kind == "file" else Path(os.devnull)
+    with pipe() as (source, sink), closing(path.open("w+b", buffering=0)) as file:
         piped = conversation(source, sink)
         assert isinstance(wire.files(piped)[0], wire.Wire)
         setattr(piped, regular, file.fileno())

@@ -532,3 +532,8 @@ def test_the_operator_says_where_the_state_is(
 def test_the_process_environment_counts_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNTYPE_MCP_STATE_DIR", "/srv/state")
     assert state_dir() == Path("/srv/state")
+
+
+def test_without_a_home_there_is_no_place_for_approvals() -> None:
+    with pytest.raises(TicketError, match="RUNTYPE_MCP_STATE_DIR"):
+        state_dir({"RUNTYPE_MCP_STATE_DIR": "~no-such-user/state"})
