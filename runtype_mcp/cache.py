@@ -11,6 +11,7 @@ own and whole. A cache that cannot be read or written is no error: the ordinary 
 """
 
 import os
+import stat
 import sys
 
 from runtype_mcp import __version__
@@ -18,6 +19,7 @@ from runtype_mcp import __version__
 _SHAPING = ("mcp-", "mcp_types-", "pydantic")  # distributions that shape what is printed
 _KEPT = 64  # answers in a file: about six for each host, and for each version of it
 _FILES = 16  # configurations
+_LARGEST = 2**22  # bytes of a file
 _SUFFIX = ".answers"
 
 try:  # one hash without all of `hashlib`, a fifth of a warm start
@@ -46,16 +48,25 @@ class Cache:
     def load(self) -> dict[str, str]:
         """None if the file is not certainly ours and whole."""
         try:
-            with open(self.path, "rb") as file:
+            # Looked at before it is read: what stands there may be a pipe that nobody writes to.
+            with open(os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
                 status = os.fstat(file.fileno())
-                seal, _, text = file.read().decode().partition("\n")
+                ours = os.name == "nt" or (status.st_uid == os.geteuid() and not status.st_mode & 0o022)
+                text = file.read(_LARGEST).decode() if ours and stat.S_ISREG(status.st_mode) else ""
         except (OSError, UnicodeDecodeError):
             return {}
-        ours = os.name == "nt" or (status.st_uid == os.geteuid() and not status.st_mode & 0o022)
-        if not ours or seal != digest(self.configuration, text):
+        seal, _, text = text.partition("\n")
+        if seal != digest(self.configuration, text):
             return {}
         lines = text.split("\n")
         return dict(zip(lines[::2], lines[1::2], strict=True))
+
+    def fits(self, argv: list[str]) -> bool:
+        """Whether the configuration is still the one that this cache is for."""
+        try:
+            return self.configuration == _configuration(argv)
+        except OSError:  # the package is gone
+            return False
 
     def keep(self, learned: dict[str, str]) -> None:
         """Add answers to the file, which another process may have written meanwhile."""

@@ -58,6 +58,10 @@ def main(argv: list[str]) -> int:
         left, front = answered(argv)
         if left:
             return 0
+        if front and not front.cache.fits(argv):
+            # What is loaded from here on would not fit what is loaded already.
+            sys.stderr.write("runtype-mcp: it was replaced by another version meanwhile. Start it again.\n")
+            return 1
     from runtype_mcp import commands
 
     return commands.run(command, argv[command != "stdio" :], front)

@@ -16,6 +16,8 @@ import os
 import select
 import stat
 import sys
+import time
+from collections import deque
 from typing import Any, TextIO, cast
 
 import anyio
@@ -38,7 +40,7 @@ class Conversation:
         self.source, self.sink, self.unread = front.source, front.sink, front.unread
         self._retold = list(front.retold)
         self._own_id = f"front-{os.urandom(8).hex()}"
-        self._cache, self._state = front.cache, front.state
+        self._cache, self._known, self._state = front.cache, front.answers, front.state
         self._learning = True
         self._asked: dict[str, str] = {}  # the open questions by id, while learning
         self._learned: dict[str, str] = {}
@@ -95,11 +97,13 @@ class Conversation:
             return len(text)
         try:
             send(self.sink, text)
-        except OSError:
+        except ConnectionError:
             return 0  # nobody listens; the end of the input will end the server
         if rest.startswith(('result":', 'error":')) and (question := self._asked.pop(name, "")) and rest[0] == "r":
-            self._learned[question] = rest.removeprefix('result":').removesuffix("}\n")
-            self._cache.keep(self._learned)
+            answer = rest.removeprefix('result":').removesuffix("}\n")
+            if answer != self._known.get(question):
+                self._known[question] = self._learned[question] = answer
+                self._cache.keep(self._learned)
         return len(text)
 
     def flush(self) -> None:
@@ -140,8 +144,15 @@ class Wire:
         # The same reading of bytes as a text file's: replaced where they are no UTF-8, and three ends of a line.
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
-        self._text = self._decoder.decode(conversation.unread)
-        self._ended = False
+        self._lines, self._open, self._ended = deque[str](), list[str](), False
+        self._hear(self._decoder.decode(conversation.unread))
+
+    def _hear(self, text: str) -> None:
+        *lines, rest = text.split("\n")
+        for line in lines:
+            self._lines.append(f"{''.join(self._open)}{line}\n")
+            self._open.clear()
+        self._open.append(rest)
 
     def __aiter__(self) -> Wire:
         return self
@@ -149,15 +160,19 @@ class Wire:
     async def __anext__(self) -> str:
         if line := self._conversation.told_again():
             return line
-        while "\n" not in self._text and not self._ended:
+        while not self._lines and not self._ended:
             await anyio.wait_readable(self._conversation.source)
             data = os.read(self._conversation.source, _READ)
             self._ended = not data
-            self._text += self._decoder.decode(data, final=self._ended)
-        line, newline, self._text = self._text.partition("\n")
-        if not line and not newline:
+            self._hear(self._decoder.decode(data, final=self._ended))
+        if not self._lines and (last := "".join(self._open)):
+            self._lines.append(last)
+            self._open.clear()
+        if not self._lines:
+            # What was asked last is begun before the end is told, which ends what is begun: as slow as a thread's read.
+            await anyio.to_thread.run_sync(time.sleep, 0)
             raise StopAsyncIteration
-        return self._conversation.listen(line + newline)
+        return self._conversation.listen(self._lines.popleft())
 
     async def write(self, text: str) -> None:
         if len(text.encode()) <= _AT_ONCE and select.select((), (self._conversation.sink,), (), 0)[1]:

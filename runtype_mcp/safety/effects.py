@@ -54,8 +54,7 @@ def updating(token: ClientToken, change: Mapping[str, Any]) -> list[Effect]:
         change: the fields that are given, by their names in Python.
     """
     found: list[Effect] = []
-    goes_off = token.is_active and change.get("is_active") is False
-    if goes_off:
+    if token.is_active and change.get("is_active") is False:
         sentence = "Every page that embeds this token stops working until it is activated again."
         found.append(Effect("outage", "high", sentence))
     if not token.is_active and change.get("is_active") is True:
@@ -74,13 +73,14 @@ def updating(token: ClientToken, change: Mapping[str, Any]) -> list[Effect]:
             found.append(
                 Effect("exposure", "medium", f"The {words} rises from {before} to {after}: more can be spent.")
             )
-    if token.is_active and not goes_off:
+    # Also of one that goes off or on with the same call: the rest stays when it is activated, or comes with it.
+    if token.is_active or change.get("is_active") is True:
         found += _narrowing(token, change)
     return found
 
 
 def _narrowing(token: ClientToken, change: Mapping[str, Any]) -> list[Effect]:
-    """What an active token's visitors lose."""
+    """What the visitors of an active token lose."""
     found: list[Effect] = []
     if lost := origins.removed(token.allowed_origins, change.get("allowed_origins", token.allowed_origins)):
         found.append(Effect("outage", "high", f"Pages on {_join(lost)} stop working."))
@@ -95,6 +95,8 @@ def _narrowing(token: ClientToken, change: Mapping[str, Any]) -> list[Effect]:
             found.append(
                 Effect("outage", "medium", f"The {words} falls from {before} to {after}: visitors may be cut off.")
             )
+    if token.default_flow_id and change.get("default_flow_id", token.default_flow_id) is None:
+        found.append(Effect("outage", "medium", "Pages that name no flow may stop working."))
     alias = change.get("target_alias")
     if token.is_live and alias not in (None, "live", token.target_alias):
         sentence = (

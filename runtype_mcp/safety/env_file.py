@@ -7,7 +7,6 @@ or a list of keys.
 """
 
 import errno
-import hashlib
 import hmac
 import os
 import re
@@ -94,27 +93,21 @@ def write(root: Path, relative: str, variable: str, value: str) -> Written:
     return Written(place.relative, variable, seen is None, replaced, ignored, " ".join(warnings) or None)
 
 
-def read(root: Path, relative: str, variable: str) -> str | None:
-    """The variable's value (the last assignment wins; quotes removed, escapes left), or None.
+def values(root: Path, relative: str, variable: str) -> list[str]:
+    """The values that the variable is assigned, in order (quotes removed, escapes left). The last one wins.
 
-    For comparing only: it never goes into a result. The path rules are those of `write`.
+    For comparing only: they never go into a result. The path rules are those of `write`.
     """
     _check_variable(variable)
     with _place(root, relative) as place:
         seen = place.read()
-    found = _find(seen.content if seen else b"", variable)
-    return found[-1].value.decode() if found else None
+    return [one.value.decode() for one in _find(seen.content if seen else b"", variable)]
 
 
 def same_value(root: Path, relative: str, variable: str, value: str) -> bool | None:
     """Whether the variable holds this value, compared in constant time; None when it is not set."""
-    found = read(root, relative, variable)
-    return None if found is None else hmac.compare_digest(found.encode(), value.encode())
-
-
-def fingerprint(value: str) -> str:
-    """Twelve hex digits by which people and logs can tell two values apart without seeing them."""
-    return hashlib.sha256(b"runtype-mcp value\0" + value.encode()).hexdigest()[:12]
+    found = values(root, relative, variable)
+    return hmac.compare_digest(found[-1].encode(), value.encode()) if found else None
 
 
 # Where

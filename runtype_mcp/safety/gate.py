@@ -200,9 +200,12 @@ def _ticket(call: GatedCall, plan: Plan) -> Yes:
     """An approval from outside the conversation, bound to this call and this state; without one, a code to get it."""
     try:
         tickets = call.tickets()
-        if (ticket := tickets.take(plan.digest)) is not None:
+        # Servers of one user share the tickets: a yes for one account's token is none for another's.
+        account = f"{call.settings.base_url} {call.settings.api_key}"
+        bound = hashlib.sha256(f"{plan.digest} {account}".encode()).hexdigest()
+        if (ticket := tickets.take(bound)) is not None:
             return Yes(f"ticket {ticket.code}")
-        ticket = _request(tickets, plan, call.settings.base_url, call.masked(clean(plan.name, 255)))
+        ticket = _request(tickets, bound, plan, call.settings.base_url, call.masked(clean(plan.name, 255)))
     except TicketError as exc:
         raise Refused(f"Approvals outside the conversation do not work: {exc}", "Tell the operator.") from exc
     if ticket.state == "denied":
@@ -215,9 +218,9 @@ def _ticket(call: GatedCall, plan: Plan) -> Yes:
     )
 
 
-def _request(tickets: Tickets, plan: Plan, base_url: str, shown_name: str) -> Ticket:
+def _request(tickets: Tickets, bound: str, plan: Plan, base_url: str, shown_name: str) -> Ticket:
     return tickets.request(
-        plan.digest,
+        bound,
         operation=plan.operation,
         subject_id=plan.token.id if plan.token else "",
         subject_name=shown_name,  # a file is an exit too

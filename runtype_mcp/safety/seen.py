@@ -14,18 +14,26 @@ from runtype_mcp.api.errors import Refused
 from runtype_mcp.api.models import ClientToken
 from runtype_mcp.safety.untrusted import clean
 
+SUMMARY = ("name", "environment", "is_active", "allowed_origins")
+"""The settings that a summary shows."""
 _MOST = 2000
 """Tokens remembered, over all callers. The oldest is forgotten first."""
 
 
 class Seen:
     def __init__(self) -> None:
-        self._shown: OrderedDict[tuple[str, str], ClientToken] = OrderedDict()
+        self._shown: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
 
-    def show(self, caller: str, token: ClientToken) -> None:
-        """Remember that `caller` was shown `token` as it is now."""
-        key = (caller, token.id)
-        self._shown[key] = token
+    def show(self, caller: str, token: ClientToken, fields: Iterable[str] | None = None) -> None:
+        """Remember that `caller` was shown `token` as it is now.
+
+        Where only `fields` were shown, what was shown before of the others still counts. Of a token that is new to
+        the caller all of it does: what changes from now on was changed behind their back.
+        """
+        key, now = (caller, token.id), token.settings()
+        if fields is not None and key in self._shown:
+            now = self._shown[key] | {name: now[name] for name in fields}
+        self._shown[key] = now
         self._shown.move_to_end(key)
         if len(self._shown) > _MOST:
             self._shown.popitem(last=False)
@@ -35,10 +43,10 @@ class Seen:
 
         The refusal shows the present settings, so that a repeated call is decided on them.
         """
-        known = self._shown.get((caller, token.id))
-        if known is None:
+        shown = self._shown.get((caller, token.id))
+        if shown is None:
             return
-        shown, now = known.settings(), token.settings()
+        now = token.settings()
         changed = [name for name in (fields or now) if name in now and shown.get(name) != now[name]]
         if not changed:
             return

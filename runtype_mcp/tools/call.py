@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
+import anyio
 import anyio.to_thread
 from mcp.server.mcpserver import Context
 
@@ -20,7 +22,7 @@ from runtype_mcp.api.models import ClientToken
 from runtype_mcp.safety.audit import AuditError, AuditLog
 from runtype_mcp.safety.gate import Plan
 from runtype_mcp.safety.redaction import Redactor
-from runtype_mcp.safety.seen import Seen
+from runtype_mcp.safety.seen import SUMMARY, Seen
 from runtype_mcp.safety.tickets import Tickets, state_dir
 from runtype_mcp.settings import Settings
 from runtype_mcp.tools.arguments import Arguments, Confirmed, Named
@@ -35,6 +37,8 @@ class App:
     redactor: Redactor
     seen: Seen = field(default_factory=Seen)
     answered: Counter[str] = field(default_factory=Counter)  # questions that a person said yes to
+    turns: WeakValueDictionary[str, anyio.Lock] = field(default_factory=WeakValueDictionary)
+    written: int = 0  # moments at which the server began or ended a write
 
     @cached_property
     def audit(self) -> AuditLog | None:
@@ -83,6 +87,7 @@ class Call:
     decided: Plan | None = None
     change: dict[str, Any] = field(default_factory=dict)  # of an update: the fields that change
     known: set[str] = field(default_factory=set)  # of a create: tokens of its name that were there before
+    planned_after: int = 0  # `App.written` when the plan was made
     approval: str = "none"
     started: bool = False
 
@@ -124,15 +129,22 @@ class Call:
     async def plan(self) -> Plan:
         """Work out what the call would do, on the token as it is now, and as the caller knows it."""
         assert self.endpoint.planned is not None
+        self.planned_after = self.app.written
         plan = self._masked(await self.endpoint.planned(self.args, self))
         if plan.token is not None:
             if not plan.effects:
                 self.app.seen.check(self.caller, plan.token, self.change or plan.arguments)
             elif self.confirm:
                 self.app.seen.check(self.caller, plan.token)
-            self.show(plan.token)
+            self.show(plan.token, SUMMARY)
         self.decided = plan
         return plan
+
+    def turn(self) -> anyio.Lock:
+        """One call at a time acts on a token, or makes one of a name: what is held while this one acts."""
+        assert self.decided is not None
+        key = self.decided.token.id if self.decided.token else f"{self.decided.environment} {self.decided.name}"
+        return self.app.turns.setdefault(key, anyio.Lock())
 
     def _masked(self, plan: Plan) -> Plan:
         """The same plan, fit for people: a question and a ticket leave the server too, past the one exit of results."""
@@ -140,9 +152,9 @@ class Call:
         effects = tuple(replace(effect, sentence=redact(effect.sentence)) for effect in plan.effects)
         return replace(plan, effects=effects, note=redact(plan.note))
 
-    def show(self, token: ClientToken) -> None:
-        """Remember that this caller was shown `token`."""
-        self.app.seen.show(self.caller, token)
+    def show(self, token: ClientToken, fields: Iterable[str] | None = None) -> None:
+        """Remember that this caller was shown `token`, or `fields` of it."""
+        self.app.seen.show(self.caller, token, fields)
 
     async def record(self, event: str, outcome: str = "") -> None:
         """Write a line of the audit, if the operator keeps one.

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from runtype_mcp.api.errors import UserInputError
+from runtype_mcp.api.errors import Refused, UserInputError
 from runtype_mcp.safety import env_file
 from runtype_mcp.safety.redaction import looks_like_value
 from runtype_mcp.tools.arguments import Delivery
@@ -17,9 +17,10 @@ from runtype_mcp.tools.call import Call
 def root(call: Call) -> Path:
     """The directory below which files may be written and compared."""
     if call.settings.files_root is None:
+        instead = "" if call.settings.secrets == "file" else ", or use deliver show"
         raise UserInputError(
             "This server was started in no project, so there is no folder for env files.",
-            "Ask the operator to set RUNTYPE_MCP_FILES_ROOT, or use deliver show.",
+            f"Ask the operator to set RUNTYPE_MCP_FILES_ROOT{instead}.",
         )
     return call.settings.files_root
 
@@ -27,6 +28,11 @@ def root(call: Call) -> Path:
 async def check(call: Call, args: Delivery) -> None:
     """Refuse what cannot be delivered before a value is made: a regenerated value that is lost is an outage."""
     if args.deliver == "env_file":
+        if call.settings.read_only:
+            raise Refused(
+                "This server is read-only (RUNTYPE_MCP_READ_ONLY), and env_file writes a file.",
+                "Do not retry; only the operator can change this.",
+            )
         try:
             await anyio.to_thread.run_sync(_check_file, root(call), *args.file_and_variable)
         except env_file.EnvFileError as exc:
@@ -36,8 +42,7 @@ async def check(call: Call, args: Delivery) -> None:
 def _check_file(root: Path, file: str, variable: str) -> None:
     env_file.check(root, file, variable)
     # A wrong variable's name must not cost somebody their DATABASE_URL.
-    before = env_file.read(root, file, variable)
-    if before and not looks_like_value(before):
+    if any(before and not looks_like_value(before) for before in env_file.values(root, file, variable)):
         raise UserInputError(
             f"{variable} in {file} holds something that is not a client token, and would be lost.",
             "Name another variable.",

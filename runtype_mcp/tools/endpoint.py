@@ -60,7 +60,7 @@ class EndpointTool(Tool):
         # cost the record of it, or a new value that exists already and was to be delivered.
         with anyio.CancelScope(shield=self.endpoint.writes):
             if answer is None:
-                answer = await _caught(self.endpoint, _act(call), lambda: call.started)
+                answer = await _caught(self.endpoint, _in_turn(call), lambda: call.started)
             assert not isinstance(answer, InputRequiredResult)
             warning = await _record_end(call, answer)
         return self._result(answer, warning)
@@ -129,22 +129,39 @@ async def _gated(call: Call) -> InputRequiredResult | views.View | None:
     call.approval = verdict.how
     if verdict.how == "person":
         # A person may take minutes, and they said yes to what they were shown, not to what is there now.
-        fresh = await call.plan()
-        if fresh.digest != plan.digest:
-            raise Refused(
-                f"{plan.subject} was changed by somebody else while the person was asked.",
-                "Call again without confirm to see it as it is now.",
-            )
-        plan = fresh
-    call.decided = plan
+        await _plan_again(call, plan, "somebody else while the person was asked")
+    else:
+        call.decided = plan
     return None
 
 
+async def _plan_again(call: Call, decided: gate.Plan, by: str) -> None:
+    fresh = await call.plan()
+    if (decided.effects or fresh.effects) and fresh.digest != decided.digest:
+        raise Refused(f"{decided.subject} was changed by {by}.", "Call again without confirm to see it as it is now.")
+
+
+async def _in_turn(call: Call) -> views.View:
+    """Act, while no other call of this server acts on the same token, or on a new one of the same name."""
+    if call.decided is None:
+        return await _act(call)
+    async with call.turn():
+        if call.planned_after != call.app.written:
+            # Two calls at once have both seen the token before either acted: the second must not act on that.
+            await _plan_again(call, call.decided, "another call meanwhile")
+        return await _act(call)
+
+
 async def _act(call: Call) -> views.View:
-    if call.endpoint.writes:
-        await call.record("started")  # first, so that nothing is ever written unrecorded
-        call.started = True
-    return await call.endpoint.act(call.args, call)
+    if not call.endpoint.writes:
+        return await call.endpoint.act(call.args, call)
+    await call.record("started")  # first, so that nothing is ever written unrecorded
+    call.started = True
+    call.app.written += 1
+    try:
+        return await call.endpoint.act(call.args, call)
+    finally:
+        call.app.written += 1
 
 
 async def _record_end(call: Call, answer: Answer) -> str | None:

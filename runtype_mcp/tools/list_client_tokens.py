@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from runtype_mcp import views
 from runtype_mcp.api.models import ClientToken
 from runtype_mcp.safety import origins
+from runtype_mcp.safety.seen import SUMMARY
 from runtype_mcp.tools.arguments import Arguments, Text
 from runtype_mcp.tools.call import Call, Endpoint
 
@@ -70,9 +71,9 @@ async def list_client_tokens(args: ListClientTokens, call: Call) -> views.TokenL
             has_more = total > args.offset + len(window)
         elif not has_more and (window or not args.offset):
             total = args.offset + len(window)
-    for token in window:
-        call.show(token)
     full = args.detail == "full"
+    for token in window:
+        call.show(token, None if full else SUMMARY)
     return views.TokenList(
         columns=None if full else views.COLUMNS,
         rows=None if full else [views.row(token) for token in window],

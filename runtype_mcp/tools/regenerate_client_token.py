@@ -7,6 +7,7 @@ from runtype_mcp.api import models
 from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, ValueNotStored
 from runtype_mcp.safety import effects
 from runtype_mcp.safety.gate import Plan
+from runtype_mcp.safety.seen import SUMMARY
 from runtype_mcp.safety.untrusted import clean
 from runtype_mcp.tools import delivery, lost
 from runtype_mcp.tools.arguments import Delivery, Named, Ref
@@ -47,7 +48,7 @@ async def regenerate_client_token(args: RegenerateClientToken, call: Call) -> vi
     except OutcomeUnknown as error:
         (value, hint), note = await _value_now(call, before, error), lost.done(error)
     # The token that comes with the new value is a reduced one; its settings stayed, but for the hint.
-    call.show(before.model_copy(update={"token_hint": hint}))
+    call.show(before.model_copy(update={"token_hint": hint}), [*SUMMARY, "token_hint"])
     places = ", ".join(clean(entry, 100) for entry in before.allowed_origins)
     return views.WithValue(
         client_token=views.summary(before),

@@ -9,6 +9,7 @@ from runtype_mcp.api import models
 from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, UserInputError
 from runtype_mcp.safety import effects
 from runtype_mcp.safety.gate import Plan
+from runtype_mcp.safety.seen import SUMMARY
 from runtype_mcp.tools import lost
 from runtype_mcp.tools.arguments import AnId, Config, Flows, Ids, Name, Named, OneForAList, Origins, Ref, first_problem
 from runtype_mcp.tools.call import Call, Endpoint
@@ -90,13 +91,13 @@ async def update_client_token(args: UpdateClientToken, call: Call) -> views.Upda
         after, warnings = updated.client_token, [warning.message for warning in updated.warnings]
     except OutcomeUnknown as error:
         after, warnings, note = await _read_again(call, before, change, error), [], lost.done(error)
-    call.show(after)
     was, now = before.settings(), after.settings()
     changes = [
         views.Change(field=name, before=views.compact(was[name]), after=views.compact(now[name]))
         for name in now
         if was[name] != now[name] and name != "token_hint"  # what the API puts there may be the value itself
     ]
+    call.show(after, [*SUMMARY, *(item.field for item in changes)])
     strangers = [item.field for item in changes if item.field not in change]
     if was["token_hint"] != now["token_hint"]:
         strangers.append("its value")

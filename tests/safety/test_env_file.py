@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtype_mcp.safety import env_file, files
-from runtype_mcp.safety.env_file import EnvFileError, Written, check, fingerprint, read, same_value, write
+from runtype_mcp.safety.env_file import EnvFileError, Written, check, same_value, values, write
 from tests.safety.test_audit import race
 
 NEW = "ct_live_0123456789abcdef"
@@ -103,7 +103,7 @@ def test_one_variable_changes_and_every_other_byte_stays(root: Path, before: byt
     assert target.read_bytes() == before
     assert write(root, ".env", "TOKEN", NEW) == Written(".env", "TOKEN", False, not appended, None, None)
     assert target.read_bytes() == after
-    assert read(root, ".env", "TOKEN") == NEW
+    assert values(root, ".env", "TOKEN")[-1] == NEW
 
 
 AMBIGUOUS: dict[str, bytes] = {
@@ -184,7 +184,7 @@ def test_any_text_is_refused_or_holds_the_value_afterwards(text: str) -> None:
             return
         write(Path(folder), ".env", "TOKEN", NEW)
         once = target.read_bytes()
-        assert read(Path(folder), ".env", "TOKEN") == NEW
+        assert values(Path(folder), ".env", "TOKEN")[-1] == NEW
         assert write(Path(folder), ".env", "TOKEN", NEW).replaced
         assert target.read_bytes() == once
 
@@ -252,7 +252,7 @@ REFUSED_PATHS = {
 ACTIONS: dict[str, Callable[[Path, str], object]] = {
     "check": lambda root, path: check(root, path, "TOKEN"),
     "write": lambda root, path: write(root, path, "TOKEN", NEW),
-    "read": lambda root, path: read(root, path, "TOKEN"),
+    "values": lambda root, path: values(root, path, "TOKEN"),
     "same_value": lambda root, path: same_value(root, path, "TOKEN", NEW),
 }
 
@@ -362,7 +362,7 @@ def test_a_file_of_another_user_is_refused(root: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("variable", ["", "1A", "A-B", "A.B", "A B", "A=B", "É", "A\n", "A" * 65, "A\0"])
 def test_a_name_that_no_variable_has_is_refused(root: Path, variable: str) -> None:
-    for act in (check, read, partial(write, value=NEW), partial(same_value, value=NEW)):
+    for act in (check, values, partial(write, value=NEW), partial(same_value, value=NEW)):
         with pytest.raises(EnvFileError, match="not a variable name"):
             act(root, ".env", variable)
     assert listed(root) == []
@@ -445,7 +445,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
         write(root, ".env", "TOKEN", NEW)
     monkeypatch.undo()
     assert listed(root) == [".env"]
-    assert read(root, ".env", "TOKEN") == OLD
+    assert values(root, ".env", "TOKEN") == [OLD]
 
 
 def test_a_value_in_place_is_reported_even_if_the_folder_cannot_be_synced(
@@ -460,7 +460,7 @@ def test_a_value_in_place_is_reported_even_if_the_folder_cannot_be_synced(
 
     monkeypatch.setattr(os, "fsync", fsync)
     assert write(root, ".env", "TOKEN", NEW).created
-    assert read(root, ".env", "TOKEN") == NEW
+    assert values(root, ".env", "TOKEN")[-1] == NEW
 
 
 def between(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
@@ -586,7 +586,7 @@ def test_without_descriptor_calls_the_rules_are_the_same(root: Path, monkeypatch
     assert check(root, "app/.env", "TOKEN") == root / "app/.env"
     assert write(root, "app/.env", "TOKEN", NEW).created
     assert write(root, "app/.env", "TOKEN", OLD).replaced
-    assert read(root, "app/.env", "TOKEN") == OLD
+    assert values(root, "app/.env", "TOKEN") == [OLD]
     (root / "link").symlink_to(root / "app")
     (root / "app/x.env").symlink_to(root / "app/.env")
     for path in ("link/.env", "app/x.env"):
@@ -614,22 +614,15 @@ def test_without_descriptor_calls_the_rules_are_the_same(root: Path, monkeypatch
 )
 def test_the_last_assignment_is_the_value(root: Path, content: str, value: str | None) -> None:
     (root / ".env").write_text(content)
-    assert read(root, ".env", "TOKEN") == value
+    assert values(root, ".env", "TOKEN")[-1:] == ([] if value is None else [value])
     assert same_value(root, ".env", "TOKEN", "another") is (None if value is None else False)
     if value is not None:
         assert same_value(root, ".env", "TOKEN", value) is True
 
 
 def test_a_file_that_does_not_exist_holds_nothing(root: Path) -> None:
-    assert read(root, ".env", "TOKEN") is None
+    assert values(root, ".env", "TOKEN") == []
     assert same_value(root, ".env", "TOKEN", NEW) is None
-
-
-def test_a_fingerprint_tells_values_apart_and_shows_none(root: Path) -> None:
-    assert fingerprint(NEW) == fingerprint(NEW) != fingerprint(OLD)
-    assert len(fingerprint(NEW)) == 12
-    assert int(fingerprint(NEW), 16) >= 0
-    assert not any(NEW[at : at + 4] in fingerprint(NEW) for at in range(len(NEW) - 3))
 
 
 # Git
@@ -750,7 +743,7 @@ def test_without_an_answer_from_git_nothing_is_claimed(
     assert written.ignored is None
     assert written.warning is not None
     assert "not known" in written.warning
-    assert read(repository, ".env", "TOKEN") == NEW
+    assert values(repository, ".env", "TOKEN") == [NEW]
 
 
 def test_a_broken_repository_makes_no_claim_either(root: Path) -> None:
