@@ -16,7 +16,7 @@ import sys
 
 from runtype_mcp import __version__
 
-_SHAPING = ("mcp-", "mcp_types-", "pydantic")  # distributions that shape what is printed
+_SHAPING = ("mcp", "mcp_types", "pydantic", "pydantic_core", "pydantic_settings")  # what shapes what is printed
 _KEPT = 64  # answers in a file: about six for each host, and for each version of it
 _FILES = 16  # configurations
 _LARGEST = 2**22  # bytes of a file
@@ -102,7 +102,8 @@ def _folder() -> str:
 
 def _configuration(argv: list[str]) -> str:
     names = [name for name in os.environ if name.startswith("RUNTYPE_")]
-    settings = {name: value for name in sorted(names) if (value := os.environ[name].strip())}
+    given = {name: os.environ[name].strip() for name in sorted(names)}
+    settings = {name: value for name, value in given.items() if value and not value.startswith("${user_config.")}
     key = settings.pop("RUNTYPE_API_KEY", "")
     key = key[7:] if key[:7].lower() == "bearer " else key
     if not key.isascii() or not key.isprintable() or " " in key or key.startswith("ct_"):
@@ -116,16 +117,19 @@ def _configuration(argv: list[str]) -> str:
     return digest(__version__, sys.version, repr((sys.flags, argv, settings, bool(key), packages, package)))
 
 
-def _packages() -> list[tuple[str, int]]:
+def _packages() -> list[tuple[str, str, int]]:
+    """From where, which version and installed when; empty if no version is to be found."""
     found = []
-    for place in sys.path:
+    for place in sys.path:  # in order: the first one is loaded
         try:
-            names = os.listdir(place or ".")
+            names = sorted(os.listdir(place or "."))
         except OSError:
             continue
-        shaping = (name for name in names if name.endswith(".dist-info") and name.startswith(_SHAPING))
-        found += [(name, os.stat(os.path.join(place, name)).st_mtime_ns) for name in shaping]
-    return sorted(found)
+        shaping = [name for name in names if name.replace("-", ".").partition(".")[0] in _SHAPING]
+        versions = [name for name in shaping if name.endswith(".dist-info")]
+        found += [(place, name, 0) for name in shaping]
+        found += [(place, name, os.stat(os.path.join(place, name)).st_mtime_ns) for name in versions]
+    return found if any(installed for _, _, installed in found) else []
 
 
 def _files(folder: str) -> list[tuple[str, int, int]]:

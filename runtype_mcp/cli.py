@@ -5,6 +5,7 @@ Everything else is imported by the command that needs it, because most starts on
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # what `signal` wraps, on every Python
 import sys
 
 USAGE = """\
@@ -37,6 +38,9 @@ _COMMANDS = ("http", "demo", "sandbox", "approvals", "approve", "audit")
 
 def run() -> None:
     """The console script."""
+    # Ctrl+C ends it at once. Python's own handler waits for the loop, which waits for stdin: nothing would happen until
+    # a key is pressed. `signal` itself would bring `enum` along, which is a tenth of a warm start.
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     sys.exit(main(sys.argv[1:]))
 
 

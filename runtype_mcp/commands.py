@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
-import signal
 import sys
 from contextlib import nullcontext
 from io import TextIOWrapper
@@ -32,8 +31,6 @@ def run(command: str, argv: list[str], front: Front | None = None) -> int:
 
     `front` is what a client over stdio has said already.
     """
-    # Python's own handler waits for the loop, which waits for stdin: Ctrl+C would do nothing until a key is pressed.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a pipe on Windows lacks most of what names are made of
     try:

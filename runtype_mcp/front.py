@@ -50,11 +50,6 @@ def answered(argv: list[str]) -> "tuple[bool, Front | None]":
         return True, front
     except OSError:
         pass  # a file that just went, an input that cannot be read: the ordinary path says what there is to say
-    except KeyboardInterrupt:
-        import signal
-
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGINT)  # ends at once, as by default, and without a traceback
     return False, front
 
 

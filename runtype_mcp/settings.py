@@ -77,7 +77,9 @@ def load(environ: Mapping[str, str] | None = None, **flags: object) -> Settings:
     Raises:
         SettingsError: a value cannot be used; the message is one line for a person.
     """
-    env = {k: v.strip() for k, v in (os.environ if environ is None else environ).items() if v.strip()}
+    stripped = {name: value.strip() for name, value in (os.environ if environ is None else environ).items()}
+    # Some hosts leave the placeholder of a field that a person left empty.
+    env = {name: value for name, value in stripped.items() if value and not value.startswith("${user_config.")}
     # A misspelt READ_ONLY must not be a server that writes.
     for name in sorted(name for name in env if name.startswith("RUNTYPE_MCP_") and name not in KNOWN):
         near = difflib.get_close_matches(name, KNOWN, 1)

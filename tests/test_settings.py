@@ -166,6 +166,11 @@ def test_a_misspelt_setting_is_refused_with_the_one_that_was_meant() -> None:
     assert load({"RUNTYPE_CLIENT_TOKEN": "somebody else's", "RUNTYPE_MCP_READONLY": " "}) == load({})
 
 
+def test_a_field_that_a_host_left_unfilled_is_unset() -> None:
+    fields = ("RUNTYPE_API_KEY", "RUNTYPE_BASE_URL", "RUNTYPE_MCP_FILES_ROOT", "RUNTYPE_MCP_READ_ONLY")
+    assert load({name: f"${{user_config.{name.lower()}}}" for name in fields}) == load({})
+
+
 def test_every_setting_is_in_the_readme_and_no_other() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     rows = set(re.findall(r"^\| `(RUNTYPE_\w+)` \|", readme, re.MULTILINE))

@@ -99,6 +99,13 @@ CASES: tuple[Case, ...] = (
     _update("Remove an agent", "It can stop pages", {"agent_ids": [AGENT]}, agentIds=[AGENT, AGENT_2]),
     _update("Remove a flow", "It can stop pages", {"flow_ids": [FLOW]}, flowIds=[FLOW, FLOW_2]),
     _update("Lower a limit", "It can stop pages", {"rate_limit_per_hour": 50}),
+    _update(
+        "Clear the default flow",
+        "It can stop pages",
+        {"clear": ["default_flow_id"]},
+        flowIds=[FLOW],
+        defaultFlowId=FLOW,
+    ),
     _update("Let a live token follow a preview release", "It can stop pages", {"target_alias": "pr-482"}),
     EXPOSE,
     _update("Allow requests without an origin, `native`", "It can let more in", {"allowed_origins": [SITE, "native"]}),

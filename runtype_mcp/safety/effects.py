@@ -6,6 +6,8 @@ spending through. A change with neither runs at once: a gate that asks about eve
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -131,9 +133,21 @@ def _opening(entries: list[str], live: bool) -> list[Effect]:
     return found
 
 
+# Keys of other services that people paste by mistake, as their own scanners know them.
+_FOREIGN = re.compile(
+    r"\b(?:sk-[A-Za-z0-9_-]{20}|[rs]k_live_[A-Za-z0-9]{16}|gh[opsu]_[A-Za-z0-9]{30}|github_pat_\w{20}"
+    r"|xox[abpr]-[A-Za-z0-9-]{10}|AKIA[0-9A-Z]{16}\b)|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+)
+
+
+def holds_secret(config: Mapping[str, Any]) -> bool:
+    """Whether a config holds what looks like a secret, Runtype's or another service's."""
+    return redaction.redact_any(dict(config)) != config or bool(_FOREIGN.search(json.dumps(config, default=str)))
+
+
 def _config(config: Mapping[str, Any]) -> list[Effect]:
     # `config` is delivered to every visitor's browser, so a key in it is a published key.
-    if redaction.redact_any(dict(config)) == config:
+    if not holds_secret(config):
         return []
     return [
         Effect("exposure", "high", "config is sent to every visitor's browser, and holds what looks like a secret.")

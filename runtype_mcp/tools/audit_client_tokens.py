@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from runtype_mcp import views
 from runtype_mcp.api.models import LIMITS, ClientToken, CreateClientToken
-from runtype_mcp.safety import origins, redaction
+from runtype_mcp.safety import effects, origins
 from runtype_mcp.safety.untrusted import clean
 from runtype_mcp.tools.arguments import Arguments
 from runtype_mcp.tools.call import Call, Endpoint
@@ -81,7 +81,7 @@ def flaws(token: ClientToken, now: datetime) -> Iterator[Flaw]:
     """What a security reviewer would say of one token."""
     if token.is_live:
         yield from _live_flaws(token)
-    if token.config and redaction.redact_any(token.config) != token.config:
+    if token.config and effects.holds_secret(token.config):
         yield Flaw(
             "high",
             "secret_in_config",

@@ -180,8 +180,10 @@ def bundle() -> Outcomes:
             strangers += [name for name in archive.namelist() if name.endswith(".pyc")]
         # A host prepares the environment when the bundle is installed, and starts the command later.
         prepare = _run([_uv(), "sync", "--directory", unpacked], cwd=scratch, env=_clean())
+        filled = _node(HERE / "fill.mjs", ROOT / "manifest.json", unpacked)
+        command = json.loads(filled.stdout or "{}")
         config = Path(scratch, "config.json")
-        config.write_text(json.dumps({"mcpServers": {"bundle": _filled(manifest, unpacked)}}))
+        config.write_text(json.dumps({"mcpServers": {"bundle": command}}))
         server = ("--config", config, "--server", "bundle")
         started = _inspect(*server, "--method", "tools/list", cwd=scratch, env=_clean())
     listed = sorted(tool["name"] for tool in json.loads(started.stdout or "{}").get("result", {}).get("tools", []))
@@ -191,6 +193,7 @@ def bundle() -> Outcomes:
         "the bundle is packed and unpacked": _verdict(pack.returncode == unpack.returncode == 0, unpack),
         "the bundle holds only what runs": "passed" if not strangers else f"failed: {strangers}",
         "its environment is prepared": _verdict(prepare.returncode == 0, prepare),
+        "no field that was left alone stays a placeholder": _verdict("${" not in filled.stdout, filled),
         "it starts in sandbox mode and lists its tools": _verdict(started.returncode == 0 and bool(listed), started),
         "the manifest names the same tools": "passed" if listed == declared else f"failed: {listed}",
     }
@@ -213,27 +216,6 @@ def _clean() -> dict[str, str]:
     path = os.pathsep.join([str(Path(_uv()).parent), os.environ["PATH"]])
     # uv brings its own list of authorities, which lacks that of a proxy in between; pip and npm ask the system.
     return {n: value for n, value in ENVIRONMENT.items() if n not in lent} | {"PATH": path, "UV_SYSTEM_CERTS": "1"}
-
-
-def _filled(manifest: dict[str, Any], unpacked: Path) -> dict[str, Any]:
-    """The manifest's command as a host fills it in for a person who only ticks sandbox mode.
-
-    Fields that are left empty become empty strings, booleans become words.
-    """
-    values = {"__dirname": str(unpacked)}
-    for field, declared in manifest["user_config"].items():
-        values[f"user_config.{field}"] = str(declared.get("default", "")).lower()
-    values["user_config.sandbox"] = "true"
-
-    def fill(text: str) -> str:
-        return re.sub(r"\$\{([\w.]+)\}", lambda field: values[field[1]], text)
-
-    config = manifest["server"]["mcp_config"]
-    return {
-        "command": config["command"],
-        "args": [fill(argument) for argument in config["args"]],
-        "env": {name: fill(value) for name, value in config["env"].items()},
-    }
 
 
 SUITES: dict[str, Callable[[], Outcomes]] = {

@@ -771,7 +771,9 @@ def test_without_a_front_nothing_is_kept(start: Callable[..., Process]) -> None:
     assert not Path(os.environ["XDG_CACHE_HOME"]).exists()
 
 
-@pytest.mark.parametrize("change", ["setting", "argument", "key", "source", "version", "mcp", "python", "flags"])
+@pytest.mark.parametrize(
+    "change", ["setting", "argument", "key", "source", "version", "mcp", "shadow", "order", "python", "flags"]
+)
 def test_another_configuration_is_another_cache(change: str, environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
     package = tmp_path / "package" / "room"
     package.mkdir(parents=True)
@@ -795,6 +797,14 @@ def test_another_configuration_is_another_cache(change: str, environ: pytest.Mon
             (tmp_path / "site" / "mcp-2.3.0.dist-info").rename(tmp_path / "site" / "mcp-2.3.1.dist-info")
         case "flags":  # -OO takes the docstrings, which are the tools' descriptions
             environ.setattr(sys, "flags", (2,))
+        case "shadow":  # a folder of that name in the working directory is what is imported
+            (tmp_path / "here" / "mcp").mkdir(parents=True)
+            environ.setattr(sys, "path", [str(tmp_path / "here"), *sys.path])
+        case "order":
+            (tmp_path / "other" / "mcp-2.3.0.dist-info").mkdir(parents=True)
+            environ.setattr(sys, "path", [*sys.path, str(tmp_path / "other")])
+            before = caches._configuration([])
+            environ.setattr(sys, "path", sys.path[::-1])
         case "python":
             environ.setattr(sys, "version", "next")
     after = caches._configuration(["--read-only"] if change == "argument" else [])

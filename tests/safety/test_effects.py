@@ -1,6 +1,6 @@
 """What a change would break or expose: a table, and what holds for every change."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -263,6 +263,47 @@ def test_a_rename_new_exact_https_origins_and_texts_have_no_effect(
     assert effects.updating(before, change) == []
 
 
+def test_what_comes_with_a_deactivation_is_told_too() -> None:
+    change = {"is_active": False, "allowed_origins": [OTHER], "agent_ids": ["agent_1"]}
+    assert found(effects.updating(token(), change)) == [OUTAGE, OUTAGE, OUTAGE]
+
+
+def test_what_comes_with_an_activation_is_told_too() -> None:
+    change = {"is_active": True, "target_alias": "pr-482", "flow_ids": ["flow_1"]}
+    assert found(effects.updating(token(is_active=False), change)) == [WIDER, OUTAGE, SLOW]
+    assert effects.updating(token(is_active=False), change | {"is_active": False}) == []
+
+
+def test_a_cleared_default_flow_may_stop_pages() -> None:
+    assert found(effects.updating(token(default_flow_id="flow_1"), {"default_flow_id": None})) == [SLOW]
+    assert effects.updating(token(default_flow_id="flow_1"), {"default_flow_id": "flow_2"}) == []
+
+
+FOREIGN = (
+    "sk-proj-0123456789abcdefghij",
+    "sk_live_0123456789abcdef",
+    "ghp_0123456789abcdefghijABCDEFGHIJ",
+    "xoxb-0123456789-abc",
+    "AKIA0123456789ABCDEF",
+    "-----BEGIN RSA PRIVATE KEY-----",
+)
+
+
+@pytest.mark.parametrize("secret", FOREIGN)
+@pytest.mark.parametrize("config", [lambda s: {"key": s}, lambda s: {"a": [{"b": f"x {s} y"}]}, lambda s: {s: 1}])
+def test_another_services_key_in_a_config_is_an_exposure(secret: str, config: Callable[[str], Json]) -> None:
+    (effect,) = effects.creating(["https://shop.example"], "test", config(secret))
+    assert (effect.kind, effect.severity) == ("exposure", "high")
+    assert secret not in effect.sentence
+
+
+@pytest.mark.parametrize(
+    "text", ["sk-", "Ask us: task-force-of-the-whole-team", "risk_live_and_learn_today", "AKIA", "#ffcc00"]
+)
+def test_ordinary_words_in_a_config_are_no_secret(text: str) -> None:
+    assert effects.creating(["https://shop.example"], "test", {"placeholder": text}) == []
+
+
 @modest
 @given(tokens)
 def test_giving_a_token_the_settings_it_has_has_no_effect(before: ClientToken) -> None:
@@ -277,8 +318,7 @@ def test_a_larger_change_has_every_kind_of_effect_that_a_part_of_it_has(
 ) -> None:
     part, whole = effects.updating(before, one), effects.updating(before, more | one)
     assert {effect.kind for effect in part} <= {effect.kind for effect in whole}
-    if before.is_active and (more | one).get("is_active") is not False:
-        assert set(part) <= set(whole), "but for a deactivation, which says more than what it narrows"
+    assert set(part) <= set(whole)
 
 
 @modest

@@ -128,6 +128,23 @@ async def test_an_approved_call_goes_ahead_once(api: Api, era: str) -> None:
         assert not [ticket for ticket in Tickets(state_dir()).waiting() if ticket.code == code]
 
 
+async def test_a_yes_for_one_account_is_none_for_another(api: Api, era: str) -> None:
+    """Servers of one user share their tickets, and two accounts may hold a token that looks the same."""
+    yes = confirmed(DELETE, prepare(api, DELETE))
+    elsewhere = api.url.replace("127.0.0.1", "localhost")
+    async with (
+        assistant(api, era, RUNTYPE_MCP_APPROVAL="human") as model,
+        assistant(api, era, RUNTYPE_MCP_APPROVAL="human", RUNTYPE_API_KEY="rt_test_another") as other,
+        assistant(api, era, RUNTYPE_MCP_APPROVAL="human", RUNTYPE_BASE_URL=elsewhere) as third,
+    ):
+        code = await ticketed(api, model, DELETE, yes)
+        approve(code)
+        codes = {code, await ticketed(api, other, DELETE, yes), await ticketed(api, third, DELETE, yes)}
+        assert len(codes) == 3
+        assert not api.writes
+        assert went_ahead(await model.call(DELETE.tool, **yes))
+
+
 async def test_a_ticket_tells_a_person_what_it_is_for(api: Api) -> None:
     async with assistant(api, MODERN, RUNTYPE_MCP_APPROVAL="human") as model:
         arguments = prepare(api, DELETE)
@@ -246,6 +263,19 @@ def a_call_of(tool: str) -> Case:
     return next((case for case in CASES if case.tool == tool and case.group == "Neither"), None) or next(
         case for case in CASES if case.tool == tool
     )
+
+
+async def test_read_only_writes_no_file_either(api: Api, era: str, tmp_path: Path) -> None:
+    token = put(api.store)
+    file = tmp_path / ".env"
+    file.write_text("CHAT=ct_live_another\n")
+    one = {"client_token": token, "env_file": ".env:CHAT"}
+    async with assistant(api, era, RUNTYPE_MCP_READ_ONLY="true", RUNTYPE_MCP_FILES_ROOT=str(tmp_path)) as model:
+        text = await model.text("get_client_token_value", **one, deliver="env_file")
+        assert "RUNTYPE_MCP_READ_ONLY" in text
+        compared = await model.call("get_client_token_value", **one, deliver="verify")
+        assert not compared.is_error, text_of(compared)
+    assert file.read_text() == "CHAT=ct_live_another\n"
 
 
 async def test_read_only_hides_and_refuses_what_writes(api: Api, era: str) -> None:

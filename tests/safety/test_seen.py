@@ -1,5 +1,6 @@
 """Nobody overwrites a change that they never saw."""
 
+from dataclasses import replace
 from typing import Any
 
 import mcp_types
@@ -92,6 +93,22 @@ def test_a_refusal_shows_the_change_so_the_next_call_is_decided_on_it() -> None:
     memory.check("a", token(name="Support"))
     with pytest.raises(Refused):
         memory.check("a", token(name="Another"))
+
+
+def test_a_summary_shows_no_setting_that_is_not_in_it() -> None:
+    memory, now = Seen(), token(config={"theme": "theirs"}, name="Support")
+    memory.show("a", token())
+    memory.show("a", now, seen.SUMMARY)
+    memory.check("a", now, ["name"])
+    with pytest.raises(Refused, match="config was None"):
+        memory.check("a", now, ["config"])
+
+
+def test_of_a_token_that_is_new_to_the_caller_every_later_change_counts() -> None:
+    memory = Seen()
+    memory.show("a", token(), seen.SUMMARY)
+    with pytest.raises(Refused):
+        memory.check("a", token(config={"theme": "theirs"}))
 
 
 def test_each_caller_has_its_own_memory() -> None:
@@ -195,6 +212,22 @@ async def test_a_change_to_another_setting_does_not_stop_an_ungated_update(api: 
         await done(one, "update_client_token", target | {"name": "By one"})
         await done(two, "update_client_token", target | {"allowed_origins": [SITE, OTHER]})
         assert len(api.writes) == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("look", ["list_client_tokens", "get_client_token_value", "delete_client_token"])
+async def test_a_summary_does_not_hide_what_somebody_else_changed(api: Api, era: str, look: str) -> None:
+    """The list, a value and a preview show no config: a config from before must not be put back silently."""
+    shop = put(api.store, config={"theme": "light"})
+    async with assistant(api, era) as model:
+        await model.call("get_client_token", client_token=shop)
+        (record,) = api.store.newest_first()
+        api.store.put(replace(record, token=record.token | {"config": {"theme": "theirs"}}))
+        await model.call(look, **({} if look.startswith("list") else {"client_token": shop}))
+        text = await model.text("update_client_token", client_token=shop, config={"theme": "dark"})
+        assert "Somebody else changed" in text
+        assert "theirs" in text
+        assert not api.writes
 
 
 @pytest.mark.anyio

@@ -118,6 +118,47 @@ async def test_a_file_that_must_not_be_written_is_refused_before_the_value_is_re
     assert names(tmp_path) == ["project"]
 
 
+OTHER = "postgres://db.example/shop"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [f"DATABASE_URL={OTHER}\n", f"DATABASE_URL={OTHER}\nDATABASE_URL=\n", f"DATABASE_URL=\nDATABASE_URL={OTHER}\n"],
+    ids=["once", "and again, empty", "after an empty one"],
+)
+async def test_a_variable_that_holds_something_else_is_not_overwritten(api: Api, root: Path, content: str) -> None:
+    (root / ".env").write_text(content)
+    target = put(api.store)
+    async with assistant(api, MODERN, **at(root)) as model:
+        into = {"deliver": "env_file", "env_file": ".env:DATABASE_URL"}
+        text = await refusal(api, model, TOOL, client_token=target, **into)
+    assert "would be lost" in text
+    assert OTHER not in text
+    assert (root / ".env").read_text() == content
+
+
+@pytest.mark.parametrize("before", ["", "CHAT_TOKEN=\n", "CHAT_TOKEN=ct_test_old_0123456789abcdef\n"])
+async def test_a_variable_that_holds_a_client_token_or_nothing_is(api: Api, root: Path, before: str) -> None:
+    (root / ".env").write_text(before)
+    target = put(api.store)
+    async with assistant(api, MODERN, **at(root)) as model:
+        await call(api, model, TOOL, client_token=target, **INTO)
+    (record,) = api.store.newest_first()
+    assert (root / ".env").read_text() == f"CHAT_TOKEN={record.value}\n"
+
+
+@pytest.mark.parametrize("secrets", ["show", "file"])
+async def test_where_there_is_no_folder_the_advice_is_one_that_works(
+    api: Api, monkeypatch: pytest.MonkeyPatch, secrets: str
+) -> None:
+    monkeypatch.chdir("/")
+    target = put(api.store)
+    async with assistant(api, MODERN, RUNTYPE_MCP_SECRETS=secrets) as model:
+        text = await refusal(api, model, TOOL, client_token=target, **INTO)
+    assert "RUNTYPE_MCP_FILES_ROOT" in text
+    assert ("deliver show" in text) == (secrets == "show")
+
+
 async def test_a_value_that_is_not_stored_is_told_with_the_way_out(api: Api, era: str, root: Path) -> None:
     api.seeded()
     async with assistant(api, era, **at(root)) as model:
