@@ -62,9 +62,9 @@ class Cache:
         return dict(zip(lines[::2], lines[1::2], strict=True))
 
     def fits(self, argv: list[str]) -> bool:
-        """Whether the configuration is still the one that this cache is for."""
+        """Whether what is installed is still what this cache is for. What only `settings` can tell is left to it."""
         try:
-            return self.configuration == _configuration(argv)
+            return _configuration(argv) in (self.configuration, "")
         except OSError:  # the package is gone
             return False
 

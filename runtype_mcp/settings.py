@@ -87,7 +87,7 @@ def load(environ: Mapping[str, str] | None = None, **flags: object) -> Settings:
         raise SettingsError(f"{name} is no setting{hint}")
     # Both are used elsewhere, and checked here, where a bad value is one line.
     _flag(env, "RUNTYPE_MCP_FRONT")
-    _path("RUNTYPE_MCP_STATE_DIR", env.get("RUNTYPE_MCP_STATE_DIR", "~"))
+    _path("RUNTYPE_MCP_STATE_DIR", env.get("RUNTYPE_MCP_STATE_DIR", "."))
     given = {name: value for name, value in flags.items() if value is not None}
     sandbox = bool(given.get("sandbox", _flag(env, "RUNTYPE_MCP_SANDBOX")))
     base_url = SANDBOX_BASE_URL
@@ -201,7 +201,7 @@ def _files_root(env: Mapping[str, str], name: str) -> Path | None:
 
 
 def _path(name: str, raw: str) -> Path:
-    try:
-        return Path(raw).expanduser().absolute()
-    except RuntimeError:  # ~somebody whom the system does not know
-        raise SettingsError(f"{name} begins with ~ and the name of no user.") from None
+    path = os.path.expanduser(raw)
+    if path.startswith("~"):  # nobody whom the system knows
+        raise SettingsError(f"{name} begins with ~, and whose home directory that is is not known.")
+    return Path(os.path.abspath(path))

@@ -1,6 +1,6 @@
 // The command of a bundle as hosts fill it in, for a person who only ticks sandbox mode: node fill.mjs MANIFEST FOLDER
 import { readFileSync } from "node:fs";
-import { getMcpConfigForManifest } from "@anthropic-ai/mcpb/dist/shared/config.js";
+import { getMcpConfigForManifest } from "@anthropic-ai/mcpb/node";
 
 const [manifest, extensionPath] = process.argv.slice(2);
 const config = await getMcpConfigForManifest({
