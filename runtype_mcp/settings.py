@@ -193,7 +193,8 @@ def _files_root(env: Mapping[str, str], name: str) -> Path | None:
             here = Path.cwd()
         except OSError:  # it was removed
             return None
-        return None if here in (Path(here.anchor), Path(os.path.expanduser("~"))) else here
+        # The working directory comes without links; a home directory may be one.
+        return None if here in (Path(here.anchor), Path(os.path.realpath(os.path.expanduser("~")))) else here
     path = _path(name, raw)
     if not path.is_dir():
         raise SettingsError(f"{name} must be an existing directory.")

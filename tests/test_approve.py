@@ -258,17 +258,28 @@ def test_no_control_character_reaches_the_terminal(api: Api) -> None:
 
 
 def test_approvals_lists_what_waits_and_nothing_else() -> None:
+    waiting(now=lambda: time.time() - 901, digest="4" * 64)
     first = waiting(now=lambda: time.time() - 600, digest="1" * 64, subject_name="First").code
     second = waiting(digest="2" * 64, operation="create_client_token", subject_id="", subject_name="Second").code
     denied = waiting(digest="3" * 64).code
     Tickets(state_dir()).deny(denied)
-    waiting(now=lambda: time.time() - 901, digest="4" * 64)
     done = run("approvals")
     assert (done.returncode, done.stderr) == (0, "")
     one, two = done.stdout.splitlines()
     assert one.startswith(f"{first}  delete_client_token: the live client token 'First' ct_1  (")
     assert one.endswith(("(4 min left)", "(5 min left)"))
     assert two.startswith(f"{second}  create_client_token: the live client token 'Second' ")
+
+
+def test_the_facts_of_a_token_cannot_move_the_cursor(api: Api, shop: Record) -> None:
+    token = shop.token
+    api.store.put(Record(token | {"environment": "live\x1b[2J\nApproved."}, shop.value, shop.conversations))
+    code = waiting(subject_id=token["id"], base_url=api.url).code
+    with on_terminal("approve", code, **environ(api)) as terminal:
+        terminal.until(QUESTION)
+        assert "live Approved." in terminal.shown
+        assert "\x1b" not in terminal.shown
+        terminal.types("\n")
 
 
 def test_a_terminals_commands_do_without_the_sdk() -> None:

@@ -171,6 +171,15 @@ def test_a_field_that_a_host_left_unfilled_is_unset() -> None:
     assert load({name: f"${{user_config.{name.lower()}}}" for name in fields}) == load({})
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_a_home_behind_a_link_is_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.setenv("HOME", str(tmp_path / "link"))
+    monkeypatch.chdir(tmp_path / "link")
+    assert load({}).files_root is None
+
+
 def test_every_setting_is_in_the_readme_and_no_other() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     rows = set(re.findall(r"^\| `(RUNTYPE_\w+)` \|", readme, re.MULTILINE))

@@ -70,11 +70,14 @@ def updating(token: ClientToken, change: Mapping[str, Any]) -> list[Effect]:
             found.append(Effect("exposure", "medium", f"Visitors gain the use of {noun} {_join(gained)}."))
     for field in LIMITS:
         before, after = getattr(token, field), change.get(field)
+        words = field.replace("_", " ")
         if before is not None and after is not None and after > before:
-            words = field.replace("_", " ")
             found.append(
                 Effect("exposure", "medium", f"The {words} rises from {before} to {after}: more can be spent.")
             )
+        if before is None and after is not None:  # older API versions leave limits out
+            sentence = f"The {words} becomes {after}, and what it was is not known: more may be spent, or less."
+            found.append(Effect("exposure", "medium", sentence))
     # Also of one that goes off or on with the same call: the rest stays when it is activated, or comes with it.
     if token.is_active or change.get("is_active") is True:
         found += _narrowing(token, change)

@@ -54,7 +54,7 @@ class Seen:
         differences = "; ".join(
             "its value was regenerated"
             if name == "token_hint"
-            else f"{name} was {_short(shown.get(name))} and is now {_short(now[name])}"
+            else "{} was {} and is now {}".format(name, *_difference(shown.get(name), now[name]))
             for name in changed[:5]
         )
         raise Refused(
@@ -63,5 +63,9 @@ class Seen:
         )
 
 
-def _short(value: Any) -> str:
-    return clean(repr(value), 200)
+def _difference(was: Any, now: Any) -> tuple[str, str]:
+    """Both, short; of two objects only what differs, or what is new might lie behind the cut."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        other = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+        was, now = ({name: side[name] for name in other if name in side} for side in (was, now))
+    return clean(repr(was), 200), clean(repr(now), 200)

@@ -25,6 +25,8 @@ from runtype_mcp.safety.files import create_private, exclusive, opened, read_up_
 MOST_WAITING = 100
 """So many tickets may wait at once; beyond that `request` refuses."""
 
+_DRIFT = 60
+"""Seconds by which a clock may be put right."""
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O or U to misread
 _CODE = re.compile(f"[{_ALPHABET}]{{4}}-[{_ALPHABET}]{{4}}")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -201,7 +203,8 @@ class Tickets:
 
     def _unexpired(self, tickets: list[Ticket]) -> list[Ticket]:
         now = self._now()
-        return [ticket for ticket in tickets if now < ticket.expires]
+        # A clock that is set back must not keep a yes alive.
+        return [ticket for ticket in tickets if ticket.expires - self._ttl - _DRIFT <= now < ticket.expires]
 
     @contextmanager
     def _changing(self) -> Iterator[list[Ticket]]:

@@ -152,6 +152,9 @@ class Delivery(Arguments):
         # No default: a file that nobody named is never written.
         if self.deliver != "show" and self.env_file is None:
             raise ValueError("env_file says where: file:VARIABLE, such as .env:RUNTYPE_CLIENT_TOKEN")
+        # Whoever names a file does not want the value in the conversation.
+        if self.deliver == "show" and self.env_file is not None:
+            raise ValueError("env_file goes with deliver env_file; deliver show writes no file")
         return self
 
     @property

@@ -82,12 +82,9 @@ def flaws(token: ClientToken, now: datetime) -> Iterator[Flaw]:
     if token.is_live:
         yield from _live_flaws(token)
     if token.config and effects.holds_secret(token.config):
-        yield Flaw(
-            "high",
-            "secret_in_config",
-            "config goes to every browser, and holds what looks like a secret.",
-            {"config": {}},
-        )
+        reason = "config goes to every browser, and holds what looks like a secret."
+        rest = {name: value for name, value in token.config.items() if not effects.holds_secret({name: value})}
+        yield Flaw("high", "secret_in_config", reason, {"config": rest})
     for name, usual in _USUAL_LIMITS.items():
         value = getattr(token, name)
         if value is not None and value >= FAR_ABOVE * usual:

@@ -538,3 +538,13 @@ def test_no_cell_of_a_table_can_drive_a_terminal() -> None:
 
 def test_a_table_of_no_calls_is_its_heading() -> None:
     assert table([]) == "time  caller  tool  token  effects  approval  outcome  ms"
+
+
+def test_lines_written_during_a_check_are_left_for_the_next_one(tmp_path: Path) -> None:
+    log = audit.AuditLog(tmp_path / "audit.jsonl")
+    log.append({"call": "1"})
+    log.append({"call": "2"})
+    lines = audit._read(log.path)
+    first = next(lines)
+    log.append({"call": "3"})
+    assert [first.number, *(line.number for line in lines)] == [1, 2]

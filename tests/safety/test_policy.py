@@ -16,6 +16,7 @@ from tests.what_it_asks import (
     ASKS,
     CASES,
     CONFIRM,
+    CREATE_OPEN,
     DELETE,
     EXPOSE,
     GATED,
@@ -143,6 +144,27 @@ async def test_a_yes_for_one_account_is_none_for_another(api: Api, era: str) -> 
         assert len(codes) == 3
         assert not api.writes
         assert went_ahead(await model.call(DELETE.tool, **yes))
+
+
+async def test_a_yes_to_a_create_is_for_the_tokens_that_there_were(api: Api, era: str) -> None:
+    yes = confirmed(CREATE_OPEN, prepare(api, CREATE_OPEN)) | {"allow_duplicate_name": True}
+    async with assistant(api, era, RUNTYPE_MCP_APPROVAL="human") as model:
+        approve(await ticketed(api, model, CREATE_OPEN, yes))
+        put(api.store)
+        assert not went_ahead(await model.call(CREATE_OPEN.tool, **yes))
+    assert not api.writes
+
+
+async def test_a_twin_that_appears_while_a_person_is_asked_stops_their_yes(api: Api) -> None:
+    yes = confirmed(CREATE_OPEN, prepare(api, CREATE_OPEN)) | {"allow_duplicate_name": True}
+
+    def answer(_: str) -> mcp_types.ElicitResult:
+        put(api.store)
+        return accept("Shop")
+
+    async with assistant(api, LEGACY, answer) as model:
+        assert "somebody else" in await model.text(CREATE_OPEN.tool, **yes)
+    assert not api.writes
 
 
 async def test_a_ticket_tells_a_person_what_it_is_for(api: Api) -> None:

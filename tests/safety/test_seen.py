@@ -95,6 +95,13 @@ def test_a_refusal_shows_the_change_so_the_next_call_is_decided_on_it() -> None:
         memory.check("a", token(name="Another"))
 
 
+def test_a_difference_far_into_a_long_setting_is_told() -> None:
+    memory = Seen()
+    memory.show("a", token(config={"text": "x" * 300, "theme": "dark", "old": 1}))
+    with pytest.raises(Refused, match=r"config was \{'theme': 'dark', 'old': 1\} and is now \{'theme': 'light'\}"):
+        memory.check("a", token(config={"text": "x" * 300, "theme": "light"}), ["config"])
+
+
 def test_a_summary_shows_no_setting_that_is_not_in_it() -> None:
     memory, now = Seen(), token(config={"theme": "theirs"}, name="Support")
     memory.show("a", token())

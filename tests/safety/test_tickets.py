@@ -534,6 +534,18 @@ def test_the_process_environment_counts_by_default(monkeypatch: pytest.MonkeyPat
     assert state_dir() == Path("/srv/state")
 
 
+def test_a_clock_that_is_set_back_keeps_no_approval(tmp_path: Path) -> None:
+    now = [1_000_000.0]
+    desk = Tickets(tmp_path / "state", now=lambda: now[0])
+    facts = {"operation": "x", "subject_id": "", "subject_name": "", "environment": "", "base_url": ""}
+    for digest in ("0" * 64, "1" * 64):
+        desk.approve(desk.request(digest, lines=(), **facts).code, "a person")
+    now[0] -= 30
+    assert desk.take("0" * 64) is not None, "it may be put right by some seconds"
+    now[0] -= 3600
+    assert desk.take("1" * 64) is None
+
+
 def test_without_a_home_there_is_no_place_for_approvals() -> None:
     with pytest.raises(TicketError, match="RUNTYPE_MCP_STATE_DIR"):
         state_dir({"RUNTYPE_MCP_STATE_DIR": "~no-such-user/state"})

@@ -248,6 +248,12 @@ async def test_every_fix_is_a_call_that_mends_what_it_was_found_for(api: Api, er
     assert again["checked"] == 6
 
 
+async def test_a_secret_is_taken_out_of_a_config_and_the_rest_stays(api: Api, era: str) -> None:
+    api.store.put(record("a", config={"welcome": "Hello", "key": SECRET, "deep": {"key": [SECRET]}}))
+    (fix,) = [f["fix"] for f in (await review(api, era))["findings"] if f["rule"] == "secret_in_config"]
+    assert json.loads(fix.partition(" ")[2])["config"] == {"welcome": "Hello"}
+
+
 @pytest.mark.parametrize(
     "make", [lambda entry: [entry], lambda entry: [entry, "https://b.example"]], ids=["alone", "among others"]
 )

@@ -94,6 +94,7 @@ async def test_a_file_is_compared_without_showing_either_value(
         ({"deliver": "env_file", "env_file": ".env"}, "file:VARIABLE"),
         ({"deliver": "env_file", "env_file": ".env:1BAD"}, "file:VARIABLE"),
         ({"deliver": "env_file", "env_file": ":TOKEN"}, "file:VARIABLE"),
+        ({"env_file": ".env:TOKEN"}, "goes with deliver env_file"),
         ({"deliver": "clipboard"}, "'show', 'env_file' or 'verify'"),
         ({"file": ".env:TOKEN"}, "env_file"),
     ],
