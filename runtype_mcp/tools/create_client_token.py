@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 from pydantic import Field, ValidationError
@@ -111,7 +112,8 @@ async def _named(call: Call, args: CreateClientToken) -> list[models.ClientToken
 async def _appeared(call: Call, args: CreateClientToken, error: OutcomeUnknown) -> models.ClientToken:
     """After a lost answer: the token that appeared, if it can be no other."""
     new: list[models.ClientToken] = []
-    async for _ in lost.looks():
+    for pause in lost.PAUSES:
+        await asyncio.sleep(pause)
         try:
             new = [token for token in await _named(call, args) if token.id not in call.known]
         except ClientTokenError as look:

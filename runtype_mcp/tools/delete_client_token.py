@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 from pydantic import Field
 
 from runtype_mcp import views
@@ -50,7 +52,8 @@ async def delete_client_token(args: DeleteClientToken, call: Call) -> views.Gate
 
 async def _gone(call: Call, token_id: str, error: OutcomeUnknown) -> None:
     """After a lost answer: returns if the token does not exist any more."""
-    async for _ in lost.looks():
+    for pause in lost.PAUSES:
+        await asyncio.sleep(pause)
         try:
             await call.api.get_client_token(token_id)
         except NotFound:

@@ -6,20 +6,10 @@ may still be writing. So what is not there is looked for twice, and is then said
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-
 from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown
 
-_PAUSE = 1.0
-"""Seconds before the second look."""
-
-
-async def looks() -> AsyncIterator[None]:
-    """Look once for each."""
-    yield
-    await asyncio.sleep(_PAUSE)
-    yield
+PAUSES = (0.0, 1.0)
+"""Seconds before each look."""
 
 
 def done(error: ClientTokenError) -> str:

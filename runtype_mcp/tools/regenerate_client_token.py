@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 from pydantic import Field
 
 from runtype_mcp import views
@@ -60,7 +62,8 @@ async def regenerate_client_token(args: RegenerateClientToken, call: Call) -> vi
 
 async def _value_now(call: Call, before: models.ClientToken, error: OutcomeUnknown) -> tuple[str, str | None]:
     """After a lost answer: the value and its hint, if they are new ones."""
-    async for _ in lost.looks():
+    for pause in lost.PAUSES:
+        await asyncio.sleep(pause)
         try:
             after = await call.api.get_client_token(before.id)
         except ClientTokenError as look:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -110,7 +111,8 @@ async def _read_again(
     call: Call, before: models.ClientToken, change: dict[str, Any], error: OutcomeUnknown
 ) -> models.ClientToken:
     """After a lost answer: the token, if it has the new settings."""
-    async for _ in lost.looks():
+    for pause in lost.PAUSES:
+        await asyncio.sleep(pause)
         try:
             after = await call.api.get_client_token(before.id)
         except ClientTokenError as look:

@@ -230,7 +230,7 @@ class Stand:
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries again once, at once."""
     monkeypatch.setattr(api_client, "next_delay", lambda attempt, *_: 0.0 if attempt == 1 else None)
-    monkeypatch.setattr(lost, "_PAUSE", 0)
+    monkeypatch.setattr(lost, "PAUSES", (0, 0))
 
 
 @dataclass

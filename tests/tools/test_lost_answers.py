@@ -42,7 +42,7 @@ NOT_DONE = {
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lost, "_PAUSE", 0)
+    monkeypatch.setattr(lost, "PAUSES", (0, 0))
 
 
 def named(value: Any) -> str:
