@@ -900,7 +900,7 @@ def test_a_server_that_is_replaced_while_it_waits_says_so(
     shutil.copytree(Path(front.__file__).parent, package)
     monkeypatch.chdir(package.parent)  # where -m looks first
     for asked in (True, False):
-        process = start("--sandbox")
+        process = start("--sandbox", COVERAGE_PROCESS_START="")  # the copy is not what is to be covered
         process.send(*LEGACY_START)
         assert len(process.read(5)) == 5
         if asked:
