@@ -94,6 +94,13 @@ async def test_deny_does_not_even_preview(api: Api, era: str) -> None:
         assert not model.asked
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Env files are written below the working directory, which must not be this checkout."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+
+
 # Tickets.
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import mcp_types
 import pytest
 from mcp import Client
+from starlette.types import Receive, Scope, Send
 
 from runtype_mcp.api.errors import Refused
 from runtype_mcp.api.models import ClientToken
@@ -292,3 +293,20 @@ async def test_a_change_that_slips_in_between_reading_and_writing_is_told_afterw
         api.stage.app = slipping
         text = await model.text("update_client_token", client_token=target, config={"theme": "dark"})
         assert "Somebody else changed at the same time: name." in text
+
+
+@pytest.mark.anyio
+async def test_a_value_that_was_replaced_during_an_update_is_told(api: Api, era: str) -> None:
+    target = put(api.store)
+    app = api.stage.app
+
+    async def slipping(scope: Scope, receive: Receive, send: Send) -> None:
+        record = api.store.get(target)
+        if scope["method"] == "PUT" and record:
+            api.store.put(record.with_value("e" * 32))
+        await app(scope, receive, send)
+
+    api.stage.app = slipping
+    async with assistant(api, era) as model:
+        text = await model.text("update_client_token", client_token=target, config={"theme": "dark"})
+    assert "Somebody else changed at the same time: its value." in text
