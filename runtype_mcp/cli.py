@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     command = argv[0] if argv and argv[0] in _COMMANDS else "stdio"
     front = None
     if command == "stdio":
-        from runtype_mcp.front import answered
+        from runtype_mcp.stdio.replay import answered
 
         left, front = answered(argv)
         if left:

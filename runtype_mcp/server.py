@@ -15,14 +15,14 @@ from mcp.shared.exceptions import MCPError
 
 from runtype_mcp import __version__
 from runtype_mcp.api.client import RuntypeClient
-from runtype_mcp.safety.gate import policy_sentence
-from runtype_mcp.safety.redaction import Redactor
+from runtype_mcp.policy.redaction import Redactor
 from runtype_mcp.settings import Settings
-from runtype_mcp.tools import ENDPOINTS
-from runtype_mcp.tools.call import App
-from runtype_mcp.tools.endpoint import build_tool, forbidden
+from runtype_mcp.tools import SPECS
+from runtype_mcp.tools.approval import policy_sentence
+from runtype_mcp.tools.pipeline import build_tool, forbidden
 from runtype_mcp.tools.prompts import add_prompts
 from runtype_mcp.tools.resources import POLICY_URI, add_resources
+from runtype_mcp.tools.spec import App
 
 _STABLE = CacheHint(ttl_ms=3_600_000, scope="private")  # what these lists say is fixed for the life of a process
 
@@ -32,9 +32,9 @@ class RuntypeServer(MCPServer[None]):
 
     def __init__(self, app: App, **options: Any) -> None:
         self.app = app
-        self._hidden = {endpoint.name for endpoint in ENDPOINTS if forbidden(endpoint, app.settings)}
-        self._known = [endpoint.name for endpoint in ENDPOINTS]  # no set: what is asked for may be unhashable
-        super().__init__(tools=[build_tool(endpoint, app) for endpoint in ENDPOINTS], **options)
+        self._hidden = {endpoint.name for endpoint in SPECS if forbidden(endpoint, app.settings)}
+        self._known = [endpoint.name for endpoint in SPECS]  # no set: what is asked for may be unhashable
+        super().__init__(tools=[build_tool(endpoint, app) for endpoint in SPECS], **options)
         # Outermost, which the SDK's own option is not: its spans repeat names as well as its errors and logs do.
         self._lowlevel_server.middleware.insert(0, self._mask)
 
@@ -43,7 +43,7 @@ class RuntypeServer(MCPServer[None]):
         if not ctx.params or (ctx.method == "tools/call" and ctx.params.get("name") in self._known):
             return await call_next(ctx)
         taken_as_is = ("arguments", "inputResponses", "requestState") if ctx.method == "tools/call" else ()
-        params = {k: v if k in taken_as_is else self.app.redactor.any(v) for k, v in ctx.params.items()}
+        params = {k: v if k in taken_as_is else self.app.redactor.redact_json(v) for k, v in ctx.params.items()}
         return await call_next(replace(ctx, params=params))
 
     async def get_prompt(

@@ -86,7 +86,7 @@ def load(environ: Mapping[str, str] | None = None, **flags: object) -> Settings:
         hint = f"; did you mean {near[0]}?" if near else ". The README lists what there is."
         raise SettingsError(f"{name} is no setting{hint}")
     # Both are used elsewhere, and checked here, where a bad value is one line.
-    _flag(env, "RUNTYPE_MCP_FRONT")
+    _flag(env, "RUNTYPE_MCP_FAST_START")
     _path("RUNTYPE_MCP_STATE_DIR", env.get("RUNTYPE_MCP_STATE_DIR", "/"))
     given = {name: value for name, value in flags.items() if value is not None}
     sandbox = bool(given.get("sandbox", _flag(env, "RUNTYPE_MCP_SANDBOX")))

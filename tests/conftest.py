@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runtype_mcp.sandbox.serve import running
-from tests.support import ERAS, Api, Stage
+from tests.support import ERAS, Api, SwappableApp
 
 
 @pytest.fixture(scope="session")
@@ -16,14 +16,14 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def _staged() -> Iterator[tuple[Stage, str]]:
-    stage = Stage()
+def _staged() -> Iterator[tuple[SwappableApp, str]]:
+    stage = SwappableApp()
     with running(stage) as url:
         yield stage, url
 
 
 @pytest.fixture
-def api(_staged: tuple[Stage, str]) -> Api:
+def api(_staged: tuple[SwappableApp, str]) -> Api:
     """An empty sandbox over HTTP. `api.seeded()` fills it."""
     stage, url = _staged
     return Api(url, stage).install()

@@ -33,7 +33,7 @@ Era = Literal["legacy", "2026-07-28"]
 Answer = mcp_types.ElicitResult | Callable[[str], mcp_types.ElicitResult] | Exception | None
 
 
-class Stage:
+class SwappableApp:
     """One HTTP server for a whole session; each test puts its own app on it."""
 
     app: ASGIApp
@@ -47,7 +47,7 @@ class Api:
     """A sandbox that listens at `url`."""
 
     url: str
-    stage: Stage
+    stage: SwappableApp
     store: Store = field(default_factory=Store)
     faults: Faults = field(default_factory=Faults)
 
@@ -68,7 +68,7 @@ class Api:
 
 
 @dataclass
-class Assistant:
+class McpClient:
     """A client and what it was asked. `call` gives the result; `text` its text."""
 
     client: Client
@@ -114,7 +114,7 @@ def _callback(answer: Answer, asked: list[str]) -> Any:
 
 
 @asynccontextmanager
-async def assistant(api: Api, era: str, answer: Answer = None, **environ: str) -> AsyncIterator[Assistant]:
+async def mcp_client(api: Api, era: str, answer: Answer = None, **environ: str) -> AsyncIterator[McpClient]:
     """A client of our server in this process, which calls `api` over HTTP.
 
     `answer` is what a person says when they are asked; None makes a client that cannot ask. `environ` sets settings
@@ -124,13 +124,13 @@ async def assistant(api: Api, era: str, answer: Answer = None, **environ: str) -
     asked: list[str] = []
     callback = _callback(answer, asked) if answer is not None else None
     async with Client(build_server(settings), mode=era, elicitation_callback=callback) as client:
-        yield Assistant(client, asked)
+        yield McpClient(client, asked)
 
 
 @asynccontextmanager
-async def subprocess_assistant(
+async def stdio_client(
     arguments: list[str], era: str, answer: Answer = None, **environ: str
-) -> AsyncIterator[Assistant]:
+) -> AsyncIterator[McpClient]:
     """The same over stdio, with our server as a real subprocess: `runtype-mcp ARGUMENTS`."""
     server = StdioServerParameters(
         command=sys.executable,
@@ -140,4 +140,4 @@ async def subprocess_assistant(
     asked: list[str] = []
     callback = _callback(answer, asked) if answer is not None else None
     async with Client(server, mode=era, elicitation_callback=callback) as client:
-        yield Assistant(client, asked)
+        yield McpClient(client, asked)

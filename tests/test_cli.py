@@ -16,8 +16,8 @@ import httpx2 as httpx
 import pytest
 
 from runtype_mcp import __version__, cli
-from runtype_mcp.safety.audit import AuditLog, verify
-from runtype_mcp.tools import ENDPOINTS
+from runtype_mcp.storage.audit_log import AuditLog, verify
+from runtype_mcp.tools import SPECS
 from tests.processes import SECONDS, Process, environment, run, started, until
 from tests.support import KEY, Api
 
@@ -200,8 +200,8 @@ def server() -> Iterator[Process]:
 def test_without_a_key_it_lists_its_tools_and_every_call_says_what_to_do() -> None:
     with started() as server:
         server.hello()
-        assert names(server) == {endpoint.name for endpoint in ENDPOINTS}
-        for endpoint in ENDPOINTS:
+        assert names(server) == {spec.name for spec in SPECS}
+        for endpoint in SPECS:
             text = server.text(endpoint.name, **ARGUMENTS.get(endpoint.name, {"client_token": "ct_1"}))
             assert text.startswith("Error (auth): No Runtype API key is set.")
             assert "RUNTYPE_API_KEY" in text
@@ -245,15 +245,15 @@ def test_the_end_of_its_input_ends_it_with_0() -> None:
 
 NOISY = """
 import os, sys
-from runtype_mcp import views
-data = views.View.data
+from runtype_mcp import results
+data = results.Result.data
 def noisy(self):
     print("printed")
     os.write(1, b"written to the descriptor\\n")
     os.system("echo said by a child")
     sys.__stdout__.write("written to the stream\\n")
     return data(self)
-views.View.data = noisy
+results.Result.data = noisy
 """
 
 
@@ -302,9 +302,9 @@ def test_read_only_lists_and_runs_no_tool_that_writes(api: Api) -> None:
     token = api.store.newest_first()[0].token
     with started("--read-only", "--base-url", api.url, RUNTYPE_API_KEY=KEY) as server:
         server.hello()
-        assert names(server) == {endpoint.name for endpoint in ENDPOINTS if not endpoint.writes}
+        assert names(server) == {spec.name for spec in SPECS if not spec.writes}
         assert "rows:" in server.text("list_client_tokens", limit=1)
-        for endpoint in ENDPOINTS:
+        for endpoint in SPECS:
             if endpoint.writes:
                 arguments = ARGUMENTS.get(endpoint.name, {}) | {"client_token": token["id"], "confirm": True}
                 assert "This server is read-only" in server.text(endpoint.name, **arguments)

@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from runtype_mcp import __version__
-from runtype_mcp.tools import ENDPOINTS
-from tests.support import LEGACY, subprocess_assistant
+from runtype_mcp.tools import SPECS
+from tests.support import LEGACY, stdio_client
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -74,12 +74,12 @@ async def test_each_configuration_of_a_host_starts_the_server() -> None:
     for server in servers:
         assert server["command"].endswith(".venv/bin/runtype-mcp")
         with anyio.fail_after(60):
-            async with subprocess_assistant(server.get("args", []), LEGACY, **server["env"]) as model:
+            async with stdio_client(server.get("args", []), LEGACY, **server["env"]) as model:
                 assert (await model.client.list_tools()).tools
 
 
 def test_the_readme_lists_every_tool_in_order() -> None:
-    assert re.findall(r"^\| `(\w+_client_\w+)` \|", README, re.M) == [endpoint.name for endpoint in ENDPOINTS]
+    assert re.findall(r"^\| `(\w+_client_\w+)` \|", README, re.M) == [spec.name for spec in SPECS]
 
 
 def test_the_readme_lists_every_setting() -> None:
@@ -94,7 +94,7 @@ def test_the_readme_lists_every_setting() -> None:
 def test_the_bundle_says_what_the_package_is() -> None:
     manifest = json.loads((ROOT / "manifest.json").read_text("utf-8"))
     assert manifest["version"] == __version__
-    assert sorted(tool["name"] for tool in manifest["tools"]) == sorted(endpoint.name for endpoint in ENDPOINTS)
+    assert sorted(tool["name"] for tool in manifest["tools"]) == sorted(spec.name for spec in SPECS)
     assert set(manifest["server"]["mcp_config"]["env"]) <= set(re.findall(r"`(RUNTYPE_\w+)`", README))
 
 

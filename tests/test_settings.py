@@ -107,7 +107,7 @@ def test_a_variable_is_read(name: str, raw: str, field: str, value: Any) -> None
         ("RUNTYPE_MCP_FILES_ROOT", "~no-such-user/folder"),
         ("RUNTYPE_MCP_AUDIT", "~no-such-user/audit.jsonl"),
         ("RUNTYPE_MCP_STATE_DIR", "~no-such-user/state"),
-        ("RUNTYPE_MCP_FRONT", "perhaps"),
+        ("RUNTYPE_MCP_FAST_START", "perhaps"),
         ("RUNTYPE_MCP_READONLY", "true"),
         ("RUNTYPE_MCP_APROVAL", "human"),
         ("RUNTYPE_MCP_SOMETHING", "else"),

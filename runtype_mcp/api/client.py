@@ -19,15 +19,15 @@ from urllib.parse import quote
 import httpx2 as httpx
 from pydantic import BaseModel, ValidationError
 
-from runtype_mcp import __version__
-from runtype_mcp.api import errors, models
+from runtype_mcp import __version__, errors
+from runtype_mcp.api import models
 
 T = TypeVar("T", bound=BaseModel)
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 PAGE = 200
 """Tokens a page: the most that the API gives."""
-MOST_PAGES = 1000
+MAX_PAGES = 1000
 """200,000 tokens. A list that goes on does not end."""
 CONVERSATIONS_PAGE = 100
 """Conversations a page at most: the API's own maximum is unknown, and its other lists stop here."""
@@ -134,7 +134,7 @@ class RuntypeClient:
                 coming = None
                 fresh = [token for token in page.client_tokens if token.id not in given]
                 more = page.pagination is not None and page.pagination.has_more
-                if more and (not fresh or next(pages) == MOST_PAGES):
+                if more and (not fresh or next(pages) == MAX_PAGES):
                     raise errors.PermanentError("The API's list of tokens does not end.")
                 given.update(token.id for token in fresh)
                 offset += len(page.client_tokens)

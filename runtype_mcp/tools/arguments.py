@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from runtype_mcp.api.errors import UserInputError
-from runtype_mcp.safety import origins, redaction
-from runtype_mcp.safety.untrusted import clean
+from runtype_mcp.errors import UserInputError
+from runtype_mcp.policy import origins, redaction
+from runtype_mcp.policy.sanitize import sanitize_line
 
 
 def _as_list(value: Any) -> Any:
@@ -91,21 +91,23 @@ def _one_word(value: str) -> str:
 
 
 def _visible(value: str) -> str:
-    if not clean(value, 255):
+    if not sanitize_line(value, 255):
         raise ValueError("must have a character that can be seen")
     return value
 
 
 # The schemas show the contract's own limits. Bounds that only keep nonsense out are checked, and cost no tokens.
 Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_visible)]
-Text = Annotated[str, AfterValidator(_bounded(255))]
-AnId = Annotated[
+ShortText = Annotated[str, AfterValidator(_bounded(255))]
+Id = Annotated[
     str, AfterValidator(_bounded(128)), AfterValidator(_not_a_value("give the id")), AfterValidator(_one_word)
 ]
-Ref = Annotated[Text, AfterValidator(_not_a_value("give the token's id or name, which list_client_tokens shows"))]
+TokenRef = Annotated[
+    ShortText, AfterValidator(_not_a_value("give the token's id or name, which list_client_tokens shows"))
+]
 OneForAList = BeforeValidator(_as_list)
-Ids = Annotated[list[AnId], OneForAList, AfterValidator(_unique)]
-Flows = Annotated[list[AnId], Field(min_length=1), OneForAList, AfterValidator(_unique)]
+Ids = Annotated[list[Id], OneForAList, AfterValidator(_unique)]
+Flows = Annotated[list[Id], Field(min_length=1), OneForAList, AfterValidator(_unique)]
 Config = Annotated[dict[str, Any], BeforeValidator(_from_json), AfterValidator(_plain)]
 Confirm = Annotated[bool, Field(strict=True)]
 Origins = Annotated[list[str], Field(min_length=1), OneForAList, AfterValidator(_origins)]
@@ -129,14 +131,14 @@ class Arguments(BaseModel):
         return self.model_dump(mode="json", exclude_unset=True, exclude={"confirm", "expected_name"})
 
 
-class Confirmed(Arguments):
+class Confirmable(Arguments):
     """Arguments of a gated tool."""
 
     confirm: Confirm = Field(default=False, description="Else preview")
 
 
-class Named(Confirmed):
-    expected_name: Text | None = Field(default=None, description="Its name")
+class NameConfirmed(Confirmable):
+    expected_name: ShortText | None = Field(default=None, description="Its name")
 
 
 class Delivery(Arguments):

@@ -5,20 +5,20 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from runtype_mcp import views
+from runtype_mcp import results
 from runtype_mcp.api.models import LIMITS, ClientToken, CreateClientToken
-from runtype_mcp.safety import effects, origins
-from runtype_mcp.safety.untrusted import clean
+from runtype_mcp.policy import effects, origins
+from runtype_mcp.policy.sanitize import sanitize_line
 from runtype_mcp.tools.arguments import Arguments
-from runtype_mcp.tools.call import Call, Endpoint
+from runtype_mcp.tools.spec import Call, ToolSpec
 
-LONG = timedelta(days=90)
+STALE_AFTER = timedelta(days=90)
 """Unused or inactive for longer is a finding."""
 FAR_ABOVE = 10
 """A limit at this many times the API's default, or more, is a finding."""
-MOST_FINDINGS = 100
+MAX_FINDINGS = 100
 """The worst of them are given; the counts say how many there are."""
-MOST_NAMES = 100_000
+MAX_NAMES = 100_000
 """Names remembered to find duplicates. Beyond it they are no longer looked for, so that memory stays bounded."""
 _USUAL_LIMITS = {name: CreateClientToken.model_fields[name].default for name in LIMITS[:3]}
 _SEVERITIES = ("high", "medium", "low")
@@ -30,17 +30,17 @@ class Flaw(NamedTuple):
     severity: Severity
     rule: str
     reason: str
-    mend: dict[str, Any] | None  # what to update; None: delete it
+    fix: dict[str, Any] | None  # what to update; None: delete it
 
-    def finding(self, token: ClientToken) -> views.Finding:
-        tool = "delete_client_token" if self.mend is None else "update_client_token"
-        return views.Finding(
+    def finding(self, token: ClientToken) -> results.Finding:
+        tool = "delete_client_token" if self.fix is None else "update_client_token"
+        return results.Finding(
             severity=self.severity,
             rule=self.rule,
             id=token.id,
-            name=clean(token.name, views.NAME_LENGTH),
+            name=sanitize_line(token.name, results.NAME_LENGTH),
             reason=self.reason,
-            fix=f"{tool} {views.compact({'client_token': token.id} | (self.mend or {}))}",
+            fix=f"{tool} {results.compact({'client_token': token.id} | (self.fix or {}))}",
         )
 
 
@@ -48,10 +48,10 @@ class AuditClientTokens(Arguments):
     pass
 
 
-async def audit_client_tokens(args: AuditClientTokens, call: Call) -> views.Audit:
+async def audit_client_tokens(args: AuditClientTokens, call: Call) -> results.Audit:
     """Review all tokens for security: findings, worst first, with fixes."""
     # So many findings of each severity are enough to give the worst of all, in bounded memory.
-    found: dict[str, list[views.Finding]] = {severity: [] for severity in _SEVERITIES}
+    found: dict[str, list[results.Finding]] = {severity: [] for severity in _SEVERITIES}
     counts: Counter[str] = Counter()
     names: set[int] = set()
     checked = 0
@@ -63,11 +63,11 @@ async def audit_client_tokens(args: AuditClientTokens, call: Call) -> views.Audi
             checked += 1
             for flaw in (*flaws(token, now), *_duplicate(token, names)):
                 counts[flaw.severity] += 1
-                if len(found[flaw.severity]) < MOST_FINDINGS:
+                if len(found[flaw.severity]) < MAX_FINDINGS:
                     found[flaw.severity].append(flaw.finding(token))
         await call.context.report_progress(checked, message=f"{checked} tokens checked")
-    worst = [finding for severity in _SEVERITIES for finding in found[severity]][:MOST_FINDINGS]
-    return views.Audit(
+    worst = [finding for severity in _SEVERITIES for finding in found[severity]][:MAX_FINDINGS]
+    return results.Audit(
         findings=worst,
         checked=checked,
         high=counts["high"],
@@ -108,19 +108,19 @@ def _live_flaws(token: ClientToken) -> Iterator[Flaw]:
     # One list mends all of them, so that fixes may be followed one after the other, in any order.
     https = [f"https{e[4:]}" if origins.is_plain_http(e) else e for e in token.allowed_origins]
     safe = [e for e in dict.fromkeys(https) if not (origins.is_open(e) or origins.is_localhost(e))]
-    mend = {"allowed_origins": safe or [YOUR_SITE]}
+    fix = {"allowed_origins": safe or [YOUR_SITE]}
     for entry in token.allowed_origins:
         if entry == "*":
-            yield Flaw("high", "any_origin", "Live, and every website may use it.", mend)
+            yield Flaw("high", "any_origin", "Live, and every website may use it.", fix)
         elif entry == "native":
-            yield Flaw("high", "no_origin", "Live, and requests without an Origin header pass.", mend)
+            yield Flaw("high", "no_origin", "Live, and requests without an Origin header pass.", fix)
         elif origins.is_localhost(entry):
-            yield Flaw("medium", "localhost", f"Live, and admits {entry}.", mend)
+            yield Flaw("medium", "localhost", f"Live, and admits {entry}.", fix)
         elif origins.is_plain_http(entry):
-            yield Flaw("medium", "plain_http", f"Live, and admits {entry} unencrypted.", mend)
+            yield Flaw("medium", "plain_http", f"Live, and admits {entry} unencrypted.", fix)
     follow = {"target_alias": "live"}
     if token.target_alias not in (None, "live"):
-        reason = f"Live, and follows the preview {clean(token.target_alias, 80)}, which expires."
+        reason = f"Live, and follows the preview {sanitize_line(token.target_alias, 80)}, which expires."
         yield Flaw("medium", "preview_on_live", reason, follow)
     if len(token.agent_ids) == 1 and token.target_alias is None and token.target_version_id is None:
         reason = "Live, and follows no release: a saved edit of its agent may reach visitors at once."
@@ -131,8 +131,8 @@ def _duplicate(token: ClientToken, names: set[int]) -> Iterator[Flaw]:
     key = hash((token.environment, token.name))
     if token.name and key in names:
         reason = f"Another {token.environment} token has this name: calls by name are ambiguous."
-        yield Flaw("low", "duplicate_name", reason, {"name": f"{clean(token.name, 200)} {token.id[-6:]}"})
-    elif len(names) < MOST_NAMES:
+        yield Flaw("low", "duplicate_name", reason, {"name": f"{sanitize_line(token.name, 200)} {token.id[-6:]}"})
+    elif len(names) < MAX_NAMES:
         names.add(key)
 
 
@@ -141,7 +141,7 @@ def _older(moment: str, now: datetime) -> bool:
         then = datetime.fromisoformat(moment)
     except ValueError:
         return False  # an API that writes dates in another way makes no finding
-    return now - (then if then.tzinfo else then.replace(tzinfo=UTC)) > LONG
+    return now - (then if then.tzinfo else then.replace(tzinfo=UTC)) > STALE_AFTER
 
 
-AUDIT = Endpoint(audit_client_tokens, AuditClientTokens, views.Audit, title="Audit client tokens")
+AUDIT = ToolSpec(audit_client_tokens, AuditClientTokens, results.Audit, title="Audit client tokens")

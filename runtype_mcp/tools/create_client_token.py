@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from runtype_mcp import views
+from runtype_mcp import results
 from runtype_mcp.api import models
-from runtype_mcp.api.errors import (
+from runtype_mcp.errors import (
     ClientTokenError,
     OutcomeUnknown,
     PermanentError,
@@ -15,24 +15,24 @@ from runtype_mcp.api.errors import (
     UserInputError,
     ValueNotStored,
 )
-from runtype_mcp.safety import effects
-from runtype_mcp.safety.gate import Plan
-from runtype_mcp.tools import delivery, lost
-from runtype_mcp.tools.arguments import AnId, Config, Confirmed, Delivery, Ids, Name, Origins, first_problem
-from runtype_mcp.tools.call import Call, Endpoint
+from runtype_mcp.policy import effects
+from runtype_mcp.tools import delivery, reconcile
+from runtype_mcp.tools.approval import Plan
+from runtype_mcp.tools.arguments import Config, Confirmable, Delivery, Id, Ids, Name, Origins, first_problem
 from runtype_mcp.tools.lookup import locked
+from runtype_mcp.tools.spec import Call, ToolSpec
 
 
-class CreateClientToken(Delivery, Confirmed):
+class CreateClientToken(Delivery, Confirmable):
     name: Name = Field(description="Label")
     allowed_origins: Origins = Field(description="scheme://host[:port], https://*.host, * or native")
     agent_ids: Ids = Field(default=[], description="Agents it runs")
     flow_ids: Ids = Field(default=[], description="And/or flows")
-    default_flow_id: AnId | None = Field(default=None, description="One of flow_ids")
+    default_flow_id: Id | None = Field(default=None, description="One of flow_ids")
     environment: Literal["test", "live"] = Field(default="test", description="Fixed for good")
-    product_surface_id: AnId | None = Field(default=None, description="Fixed for good")
-    target_alias: AnId | None = Field(default=None, description="Release to follow")
-    target_version_id: AnId | None = Field(default=None, description="Or its one agent's version")
+    product_surface_id: Id | None = Field(default=None, description="Fixed for good")
+    target_alias: Id | None = Field(default=None, description="Release to follow")
+    target_version_id: Id | None = Field(default=None, description="Or its one agent's version")
     rate_limit_per_minute: models.PerMinute = Field(default=10, description="Requests")
     rate_limit_per_hour: models.PerHour = Field(default=100, description="Requests")
     max_messages_per_session: models.PerSession = Field(default=100, description="Messages")
@@ -59,7 +59,7 @@ async def plan(args: CreateClientToken, call: Call) -> Plan:
     twins = await _named(call, args)
     if twins and not args.allow_duplicate_name:
         raise UserInputError(
-            f"There is a {args.environment} client token of this name: {'; '.join(map(views.candidate, twins[:5]))}.",
+            f"There is a {args.environment} client token of this name: {'; '.join(map(results.one_line, twins[:5]))}.",
             "Use or update it, or set allow_duplicate_name to create another.",
         )
     call.known = {twin.id for twin in twins}
@@ -77,7 +77,7 @@ async def plan(args: CreateClientToken, call: Call) -> Plan:
     )
 
 
-async def create_client_token(args: CreateClientToken, call: Call) -> views.WithValue:
+async def create_client_token(args: CreateClientToken, call: Call) -> results.SecretResult:
     """Create a token and get its value to embed. Repeated names are refused; open origins need confirm."""
     note = None
     try:
@@ -85,13 +85,13 @@ async def create_client_token(args: CreateClientToken, call: Call) -> views.With
         token, value, warnings = made.client_token, made.value, made.warnings
     except OutcomeUnknown as error:
         token = await _appeared(call, args, error)
-        value, warnings, note = await _value_of(call, token, error), [], lost.done(error)
+        value, warnings, note = await _value_of(call, token, error), [], reconcile.applied(error)
     call.show(token)
     delivered = await delivery.deliver(call, args, value)
     messages = [warning.message for warning in warnings] + (delivered.pop("warnings", None) or [])
     kind, runs = ("agent", token.agent_ids) if token.agent_ids else ("flow", token.flow_ids)
-    return views.WithValue(
-        client_token=views.summary(token),
+    return results.SecretResult(
+        client_token=results.summary(token),
         warnings=messages or None,
         note=note,
         next=(
@@ -112,23 +112,23 @@ async def _named(call: Call, args: CreateClientToken) -> list[models.ClientToken
 async def _appeared(call: Call, args: CreateClientToken, error: OutcomeUnknown) -> models.ClientToken:
     """After a lost answer: the token that appeared, if it can be no other."""
     new: list[models.ClientToken] = []
-    for pause in lost.PAUSES:
+    for pause in reconcile.PAUSES:
         await asyncio.sleep(pause)
         try:
             new = [token for token in await _named(call, args) if token.id not in call.known]
         except ClientTokenError as look:
-            raise lost.unknown(error, look) from look
+            raise reconcile.undetermined(error, look) from look
         if len(new) == 1 and _as_asked(new[0], args):
             return new[0]
     if not new:
-        raise lost.not_so_far(
+        raise reconcile.not_applied_yet(
             error,
             "No new token of this name has appeared: it was not created",
             "The same call may be repeated; should the token appear after all, the repeat is refused.",
         )
     raise OutcomeUnknown(
         f"The API's answer was lost. {error.what} New tokens of this name appeared, which somebody else may have made: "
-        f"{'; '.join(map(views.candidate, new[:5]))}.",
+        f"{'; '.join(map(results.one_line, new[:5]))}.",
         "Ask the user which to keep.",
         changed="It is unknown which of them this call created, if any.",
     )
@@ -154,10 +154,10 @@ async def _value_of(call: Call, token: models.ClientToken, error: OutcomeUnknown
         ) from look
 
 
-CREATE = Endpoint(
+CREATE = ToolSpec(
     create_client_token,
     CreateClientToken,
-    views.WithValue,
+    results.SecretResult,
     title="Create client token",
     planned=plan,
     writes=True,

@@ -4,18 +4,18 @@ import asyncio
 
 from pydantic import Field
 
-from runtype_mcp import views
-from runtype_mcp.api.errors import ClientTokenError, NotFound, OutcomeUnknown, PermanentError
-from runtype_mcp.safety import effects
-from runtype_mcp.safety.gate import Plan
-from runtype_mcp.tools import lost
-from runtype_mcp.tools.arguments import Named, Ref
-from runtype_mcp.tools.call import Call, Endpoint
+from runtype_mcp import results
+from runtype_mcp.errors import ClientTokenError, NotFound, OutcomeUnknown, PermanentError
+from runtype_mcp.policy import effects
+from runtype_mcp.tools import reconcile
+from runtype_mcp.tools.approval import Plan
+from runtype_mcp.tools.arguments import NameConfirmed, TokenRef
 from runtype_mcp.tools.lookup import find
+from runtype_mcp.tools.spec import Call, ToolSpec
 
 
-class DeleteClientToken(Named):
-    client_token: Ref = Field(description="Id or exact name")
+class DeleteClientToken(NameConfirmed):
+    client_token: TokenRef = Field(description="Id or exact name")
 
 
 async def plan(args: DeleteClientToken, call: Call) -> Plan:
@@ -32,7 +32,7 @@ async def plan(args: DeleteClientToken, call: Call) -> Plan:
     )
 
 
-async def delete_client_token(args: DeleteClientToken, call: Call) -> views.Gated:
+async def delete_client_token(args: DeleteClientToken, call: Call) -> results.MutationResult:
     """Delete for good; its pages break. Reversible: update is_active false."""
     assert call.decided is not None
     assert call.decided.token is not None
@@ -46,13 +46,13 @@ async def delete_client_token(args: DeleteClientToken, call: Call) -> views.Gate
             )
     except OutcomeUnknown as error:
         await _gone(call, token.id, error)
-        note = lost.done(error)
-    return views.Gated(client_token=views.summary(token), note=note)
+        note = reconcile.applied(error)
+    return results.MutationResult(client_token=results.summary(token), note=note)
 
 
 async def _gone(call: Call, token_id: str, error: OutcomeUnknown) -> None:
     """After a lost answer: returns if the token does not exist any more."""
-    for pause in lost.PAUSES:
+    for pause in reconcile.PAUSES:
         await asyncio.sleep(pause)
         try:
             await call.api.get_client_token(token_id)
@@ -61,19 +61,19 @@ async def _gone(call: Call, token_id: str, error: OutcomeUnknown) -> None:
                 # A 404 of something between here and the API is no word about a token.
                 await call.api.list_client_tokens(1, 0)
             except ClientTokenError as look:
-                raise lost.unknown(error, look) from look
+                raise reconcile.undetermined(error, look) from look
             return
         except ClientTokenError as look:
-            raise lost.unknown(error, look) from look
-    raise lost.not_so_far(
+            raise reconcile.undetermined(error, look) from look
+    raise reconcile.not_applied_yet(
         error, "The token is still there: it was not deleted", "The same call may be repeated."
     ) from error
 
 
-DELETE = Endpoint(
+DELETE = ToolSpec(
     delete_client_token,
     DeleteClientToken,
-    views.Gated,
+    results.MutationResult,
     title="Delete client token",
     planned=plan,
     writes=True,

@@ -7,11 +7,11 @@ from typing import Any
 
 import anyio.to_thread
 
-from runtype_mcp.api.errors import Refused, UserInputError
-from runtype_mcp.safety import env_file
-from runtype_mcp.safety.redaction import looks_like_value
+from runtype_mcp.errors import Refused, UserInputError
+from runtype_mcp.policy.redaction import looks_like_value
+from runtype_mcp.storage import env_file
 from runtype_mcp.tools.arguments import Delivery
-from runtype_mcp.tools.call import Call
+from runtype_mcp.tools.spec import Call
 
 
 def root(call: Call) -> Path:

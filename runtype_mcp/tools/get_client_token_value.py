@@ -5,18 +5,19 @@ from typing import Literal
 import anyio.to_thread
 from pydantic import Field
 
-from runtype_mcp import views
-from runtype_mcp.api.errors import UserInputError
-from runtype_mcp.safety import effects, env_file
-from runtype_mcp.safety.gate import Plan
+from runtype_mcp import results
+from runtype_mcp.errors import UserInputError
+from runtype_mcp.policy import effects
+from runtype_mcp.storage import env_file
 from runtype_mcp.tools import delivery
-from runtype_mcp.tools.arguments import Delivery, Named, Ref
-from runtype_mcp.tools.call import Call, Endpoint
+from runtype_mcp.tools.approval import Plan
+from runtype_mcp.tools.arguments import Delivery, NameConfirmed, TokenRef
 from runtype_mcp.tools.lookup import find
+from runtype_mcp.tools.spec import Call, ToolSpec
 
 
-class GetClientTokenValue(Delivery, Named):
-    client_token: Ref = Field(description="Id or exact name")
+class GetClientTokenValue(Delivery, NameConfirmed):
+    client_token: TokenRef = Field(description="Id or exact name")
     deliver: Literal["show", "env_file", "verify"] = Field(  # type: ignore[assignment]  # one way more than its base
         default="show", description="verify: compare file"
     )
@@ -39,20 +40,24 @@ async def plan(args: GetClientTokenValue, call: Call) -> Plan:
     )
 
 
-async def get_client_token_value(args: GetClientTokenValue, call: Call) -> views.Value:
+async def get_client_token_value(args: GetClientTokenValue, call: Call) -> results.ValueResult:
     """Get the secret that pages embed. Showing an open-origin one needs confirm."""
     assert call.decided is not None
     assert call.decided.token is not None
     token = call.decided.token
     value = await call.api.get_client_token_value(token.id)
     if args.deliver != "verify":
-        return views.Value(client_token=views.summary(token), **await delivery.deliver(call, args, value))
+        return results.ValueResult(client_token=results.summary(token), **await delivery.deliver(call, args, value))
     try:
         same = await anyio.to_thread.run_sync(env_file.same_value, delivery.root(call), *args.file_and_variable, value)
     except env_file.EnvFileError as exc:
         raise UserInputError(str(exc), changed="") from exc
     note = {True: "holds the present value", False: "holds another value", None: "does not hold the variable"}[same]
-    return views.Value(client_token=views.summary(token), matches=same or False, note=f"{args.env_file} {note}.")
+    return results.ValueResult(
+        client_token=results.summary(token), matches=same or False, note=f"{args.env_file} {note}."
+    )
 
 
-VALUE = Endpoint(get_client_token_value, GetClientTokenValue, views.Value, title="Get client token value", planned=plan)
+VALUE = ToolSpec(
+    get_client_token_value, GetClientTokenValue, results.ValueResult, title="Get client token value", planned=plan
+)

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from runtype_mcp import views
+from runtype_mcp import results
 from runtype_mcp.api.models import ClientToken
-from runtype_mcp.safety import origins
-from runtype_mcp.safety.seen import SUMMARY
-from runtype_mcp.tools.arguments import Arguments, Text
-from runtype_mcp.tools.call import Call, Endpoint
+from runtype_mcp.policy import origins
+from runtype_mcp.tools.arguments import Arguments, ShortText
+from runtype_mcp.tools.last_read import SUMMARY
+from runtype_mcp.tools.spec import Call, ToolSpec
 
 
 def _origin(value: str) -> str:
@@ -18,7 +18,7 @@ def _origin(value: str) -> str:
 
 
 class ListClientTokens(Arguments):
-    name_contains: Text | None = Field(default=None, description="Any case")
+    name_contains: ShortText | None = Field(default=None, description="Any case")
     environment: Literal["test", "live"] | None = Field(default=None, description="Only these")
     active: bool | None = Field(default=None, description="Only these")
     allowed_origin: Annotated[str, AfterValidator(_origin)] | None = Field(default=None, description="Only if admitted")
@@ -48,7 +48,7 @@ class ListClientTokens(Arguments):
         )
 
 
-async def list_client_tokens(args: ListClientTokens, call: Call) -> views.TokenList:
+async def list_client_tokens(args: ListClientTokens, call: Call) -> results.TokenList:
     """Find client tokens. Filters cover all pages."""
     lock = call.settings.environment
     window: list[ClientToken] = []
@@ -74,10 +74,10 @@ async def list_client_tokens(args: ListClientTokens, call: Call) -> views.TokenL
     full = args.detail == "full"
     for token in window:
         call.show(token, None if full else SUMMARY)
-    return views.TokenList(
-        columns=None if full else views.COLUMNS,
-        rows=None if full else [views.row(token) for token in window],
-        client_tokens=[views.full(token) for token in window] if full else None,
+    return results.TokenList(
+        columns=None if full else results.COLUMNS,
+        rows=None if full else [results.row(token) for token in window],
+        client_tokens=[results.full(token) for token in window] if full else None,
         count=len(window),
         total=total,
         has_more=has_more and bool(window),
@@ -86,4 +86,4 @@ async def list_client_tokens(args: ListClientTokens, call: Call) -> views.TokenL
     )
 
 
-LIST = Endpoint(list_client_tokens, ListClientTokens, views.TokenList, title="List client tokens")
+LIST = ToolSpec(list_client_tokens, ListClientTokens, results.TokenList, title="List client tokens")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from runtype_mcp import views
-from runtype_mcp.api.errors import NotFound, Refused, UserInputError
+from runtype_mcp import results
 from runtype_mcp.api.models import ClientToken
-from runtype_mcp.safety.untrusted import clean
+from runtype_mcp.errors import NotFound, Refused, UserInputError
+from runtype_mcp.policy.sanitize import sanitize_line
 from runtype_mcp.settings import Settings
-from runtype_mcp.tools.call import Call
+from runtype_mcp.tools.spec import Call
 
 _ID = re.compile(r"ct_\S+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -32,7 +32,7 @@ async def find(call: Call, ref: str, *, exact: bool = True) -> ClientToken:
     similar: list[ClientToken] = []
     async for page in call.api.iterate_client_tokens():
         for token in page:
-            if ref in (token.name, clean(token.name, 255)):
+            if ref in (token.name, sanitize_line(token.name, 255)):
                 named.append(token)
             elif not exact and token.name and token.name.casefold() == ref.casefold():
                 similar.append(token)
@@ -42,11 +42,11 @@ async def find(call: Call, ref: str, *, exact: bool = True) -> ClientToken:
         found = [token for token in found if token.environment == lock] or found[:1]
     if not found:
         raise NotFound(
-            f"No client token has the id or the exact name '{clean(ref, 80)}'.",
+            f"No client token has the id or the exact name '{sanitize_line(ref, 80)}'.",
             "Call list_client_tokens (name_contains finds parts of names).",
         )
     if len(found) > 1:
-        one_each = "; ".join(views.candidate(token) for token in found[:10])
+        one_each = "; ".join(results.one_line(token) for token in found[:10])
         raise UserInputError(
             f"{len(found)} client tokens have this name: {one_each}.", "Call again with the id of one."
         )

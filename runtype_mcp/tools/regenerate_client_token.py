@@ -4,21 +4,21 @@ import asyncio
 
 from pydantic import Field
 
-from runtype_mcp import views
+from runtype_mcp import results
 from runtype_mcp.api import models
-from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, ValueNotStored
-from runtype_mcp.safety import effects
-from runtype_mcp.safety.gate import Plan
-from runtype_mcp.safety.seen import SUMMARY
-from runtype_mcp.safety.untrusted import clean
-from runtype_mcp.tools import delivery, lost
-from runtype_mcp.tools.arguments import Delivery, Named, Ref
-from runtype_mcp.tools.call import Call, Endpoint
+from runtype_mcp.errors import ClientTokenError, OutcomeUnknown, ValueNotStored
+from runtype_mcp.policy import effects
+from runtype_mcp.policy.sanitize import sanitize_line
+from runtype_mcp.tools import delivery, reconcile
+from runtype_mcp.tools.approval import Plan
+from runtype_mcp.tools.arguments import Delivery, NameConfirmed, TokenRef
+from runtype_mcp.tools.last_read import SUMMARY
 from runtype_mcp.tools.lookup import find
+from runtype_mcp.tools.spec import Call, ToolSpec
 
 
-class RegenerateClientToken(Delivery, Named):
-    client_token: Ref = Field(description="Id or exact name")
+class RegenerateClientToken(Delivery, NameConfirmed):
+    client_token: TokenRef = Field(description="Id or exact name")
 
 
 async def plan(args: RegenerateClientToken, call: Call) -> Plan:
@@ -38,7 +38,7 @@ async def plan(args: RegenerateClientToken, call: Call) -> Plan:
     )
 
 
-async def regenerate_client_token(args: RegenerateClientToken, call: Call) -> views.WithValue:
+async def regenerate_client_token(args: RegenerateClientToken, call: Call) -> results.SecretResult:
     """Replace a leaked value. The old one dies at once; settings stay."""
     assert call.decided is not None
     assert call.decided.token is not None
@@ -48,12 +48,12 @@ async def regenerate_client_token(args: RegenerateClientToken, call: Call) -> vi
         made = await call.api.regenerate_client_token(before.id)
         value, hint = made.value, made.client_token.token_hint
     except OutcomeUnknown as error:
-        (value, hint), note = await _value_now(call, before, error), lost.done(error)
+        (value, hint), note = await _value_now(call, before, error), reconcile.applied(error)
     # The token that comes with the new value is a reduced one; its settings stayed, but for the hint.
     call.show(before.model_copy(update={"token_hint": hint}), [*SUMMARY, "token_hint"])
-    places = ", ".join(clean(entry, 100) for entry in before.allowed_origins)
-    return views.WithValue(
-        client_token=views.summary(before),
+    places = ", ".join(sanitize_line(entry, 100) for entry in before.allowed_origins)
+    return results.SecretResult(
+        client_token=results.summary(before),
         note=note,
         next=f"Put the new value into every page on: {places}.",
         **await delivery.deliver(call, args, value),
@@ -62,12 +62,12 @@ async def regenerate_client_token(args: RegenerateClientToken, call: Call) -> vi
 
 async def _value_now(call: Call, before: models.ClientToken, error: OutcomeUnknown) -> tuple[str, str | None]:
     """After a lost answer: the value and its hint, if they are new ones."""
-    for pause in lost.PAUSES:
+    for pause in reconcile.PAUSES:
         await asyncio.sleep(pause)
         try:
             after = await call.api.get_client_token(before.id)
         except ClientTokenError as look:
-            raise lost.unknown(error, look) from look
+            raise reconcile.undetermined(error, look) from look
         same_hint = after.token_hint == before.token_hint
         if same_hint and after.updated_at == before.updated_at:
             continue
@@ -91,17 +91,17 @@ async def _value_now(call: Call, before: models.ClientToken, error: OutcomeUnkno
         # The token may have been changed by somebody else instead. Then the value still ends as it did.
         if not (same_hint and before.token_hint and value.endswith(before.token_hint[-4:])):
             return value, after.token_hint
-    raise lost.not_so_far(
+    raise reconcile.not_applied_yet(
         error,
         "The value is as before: no new value was made",
         "Before the call is repeated, call get_client_token: a new valueEndsWith means that it was done late.",
     )
 
 
-REGENERATE = Endpoint(
+REGENERATE = ToolSpec(
     regenerate_client_token,
     RegenerateClientToken,
-    views.WithValue,
+    results.SecretResult,
     title="Regenerate client token",
     planned=plan,
     writes=True,

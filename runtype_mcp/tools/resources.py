@@ -5,10 +5,10 @@ from __future__ import annotations
 from mcp.server.mcpserver import MCPServer
 
 from runtype_mcp import __version__
-from runtype_mcp.safety.gate import policy_sentence
-from runtype_mcp.tools import ENDPOINTS
-from runtype_mcp.tools.call import App
-from runtype_mcp.tools.endpoint import forbidden
+from runtype_mcp.tools import SPECS
+from runtype_mcp.tools.approval import policy_sentence
+from runtype_mcp.tools.pipeline import forbidden
+from runtype_mcp.tools.spec import App
 
 POLICY_URI = "runtype-mcp://policy"
 
@@ -17,7 +17,7 @@ def policy(app: App) -> str:
     """The operator's policy in force, a line each. Everything here is out of the model's reach."""
     settings = app.settings
     live = settings.approval_for("live")
-    refused = [reason for endpoint in ENDPOINTS if (reason := forbidden(endpoint, settings))]
+    refused = [reason for endpoint in SPECS if (reason := forbidden(endpoint, settings))]
     return "\n".join(
         [
             f"runtype-mcp {__version__}, " + ("the embedded sandbox" if settings.sandbox else settings.base_url),

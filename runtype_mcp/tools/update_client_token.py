@@ -5,30 +5,41 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from runtype_mcp import views
+from runtype_mcp import results
 from runtype_mcp.api import models
-from runtype_mcp.api.errors import ClientTokenError, OutcomeUnknown, UserInputError
-from runtype_mcp.safety import effects
-from runtype_mcp.safety.gate import Plan
-from runtype_mcp.safety.seen import SUMMARY
-from runtype_mcp.tools import lost
-from runtype_mcp.tools.arguments import AnId, Config, Flows, Ids, Name, Named, OneForAList, Origins, Ref, first_problem
-from runtype_mcp.tools.call import Call, Endpoint
+from runtype_mcp.errors import ClientTokenError, OutcomeUnknown, UserInputError
+from runtype_mcp.policy import effects
+from runtype_mcp.tools import reconcile
+from runtype_mcp.tools.approval import Plan
+from runtype_mcp.tools.arguments import (
+    Config,
+    Flows,
+    Id,
+    Ids,
+    Name,
+    NameConfirmed,
+    OneForAList,
+    Origins,
+    TokenRef,
+    first_problem,
+)
+from runtype_mcp.tools.last_read import SUMMARY
 from runtype_mcp.tools.lookup import find
+from runtype_mcp.tools.spec import Call, ToolSpec
 
 Clearable = Literal["default_flow_id", "target_alias", "target_version_id"]
 
 
-class UpdateClientToken(Named):
-    client_token: Ref = Field(description="Id or exact name")
+class UpdateClientToken(NameConfirmed):
+    client_token: TokenRef = Field(description="Id or exact name")
     name: Name | None = Field(default=None, description="New label")
     allowed_origins: Origins | None = Field(default=None, description="Whole list")
     agent_ids: Ids | None = Field(default=None, description="Whole list")
     flow_ids: Flows | None = Field(default=None, description="Whole list")
-    default_flow_id: AnId | None = Field(default=None, description="One of its flows")
+    default_flow_id: Id | None = Field(default=None, description="One of its flows")
     is_active: bool | None = Field(default=None, description="false stops it")
-    target_alias: AnId | None = Field(default=None, description="Release to follow")
-    target_version_id: AnId | None = Field(default=None, description="Or its one agent's version")
+    target_alias: Id | None = Field(default=None, description="Release to follow")
+    target_version_id: Id | None = Field(default=None, description="Or its one agent's version")
     rate_limit_per_minute: models.PerMinute | None = Field(default=None, description="Requests")
     rate_limit_per_hour: models.PerHour | None = Field(default=None, description="Requests")
     max_messages_per_session: models.PerSession | None = Field(default=None, description="Messages")
@@ -81,7 +92,7 @@ async def plan(args: UpdateClientToken, call: Call) -> Plan:
     )
 
 
-async def update_client_token(args: UpdateClientToken, call: Call) -> views.Updated:
+async def update_client_token(args: UpdateClientToken, call: Call) -> results.UpdateResult:
     """Change given settings, live at once. Changes that break or expose something need confirm."""
     assert call.decided is not None
     assert call.decided.token is not None
@@ -91,10 +102,10 @@ async def update_client_token(args: UpdateClientToken, call: Call) -> views.Upda
         updated = await call.api.update_client_token(before.id, models.UpdateClientToken(**change))
         after, warnings = updated.client_token, [warning.message for warning in updated.warnings]
     except OutcomeUnknown as error:
-        after, warnings, note = await _read_again(call, before, change, error), [], lost.done(error)
+        after, warnings, note = await _read_again(call, before, change, error), [], reconcile.applied(error)
     was, now = before.settings(), after.settings()
     changes = [
-        views.Change(field=name, before=views.compact(was[name]), after=views.compact(now[name]))
+        results.Change(field=name, before=results.compact(was[name]), after=results.compact(now[name]))
         for name in now
         if was[name] != now[name] and name != "token_hint"  # what the API puts there may be the value itself
     ]
@@ -104,19 +115,21 @@ async def update_client_token(args: UpdateClientToken, call: Call) -> views.Upda
         strangers.append("its value")
     if strangers:
         warnings.append(f"Somebody else changed at the same time: {', '.join(strangers)}.")
-    return views.Updated(client_token=views.summary(after), changes=changes, warnings=warnings or None, note=note)
+    return results.UpdateResult(
+        client_token=results.summary(after), changes=changes, warnings=warnings or None, note=note
+    )
 
 
 async def _read_again(
     call: Call, before: models.ClientToken, change: dict[str, Any], error: OutcomeUnknown
 ) -> models.ClientToken:
     """After a lost answer: the token, if it has the new settings."""
-    for pause in lost.PAUSES:
+    for pause in reconcile.PAUSES:
         await asyncio.sleep(pause)
         try:
             after = await call.api.get_client_token(before.id)
         except ClientTokenError as look:
-            raise lost.unknown(error, look) from look
+            raise reconcile.undetermined(error, look) from look
         was, now = before.settings(), after.settings()
         if all(now[name] == value for name, value in change.items()):
             return after
@@ -127,15 +140,15 @@ async def _read_again(
                 "Call get_client_token and decide again.",
                 changed="It is unknown what was changed.",
             )
-    raise lost.not_so_far(
+    raise reconcile.not_applied_yet(
         error, "The token was read again and is as before: it was not updated", "The same call may be repeated."
     )
 
 
-UPDATE = Endpoint(
+UPDATE = ToolSpec(
     update_client_token,
     UpdateClientToken,
-    views.Updated,
+    results.UpdateResult,
     title="Update client token",
     planned=plan,
     writes=True,

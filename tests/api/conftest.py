@@ -8,11 +8,11 @@ import pytest
 
 from runtype_mcp.api.client import RuntypeClient
 from tests.api.upstream import Upstream
-from tests.support import Stage
+from tests.support import SwappableApp
 
 
 @pytest.fixture
-def upstream(_staged: tuple[Stage, str]) -> Upstream:
+def upstream(_staged: tuple[SwappableApp, str]) -> Upstream:
     stage, url = _staged
     stage.app = upstream = Upstream(url)
     return upstream

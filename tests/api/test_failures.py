@@ -15,8 +15,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from runtype_mcp import errors
 from runtype_mcp.api import client as module
-from runtype_mcp.api import errors, models
+from runtype_mcp.api import models
 from runtype_mcp.api.client import MAX_BODY, TRIES, RuntypeClient, next_delay
 from runtype_mcp.sandbox.serve import running
 from tests.api.upstream import ID, KEY, READS, TOKEN, VALUE, Answer, Operation, Upstream

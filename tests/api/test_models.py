@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from runtype_mcp.api import errors, models
+from runtype_mcp import errors
+from runtype_mcp.api import models
 from runtype_mcp.api.client import RuntypeClient
 from tests.api.upstream import CONVERSATION, ID, TOKEN, VALUE, Answer, Upstream
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runtype_mcp.api import errors
+from runtype_mcp import errors
 from runtype_mcp.api.client import PAGE, RuntypeClient
 from tests.api.upstream import TOKEN, Answer, Upstream
 
@@ -66,7 +66,7 @@ async def test_a_repeated_token_shifts_no_later_page(upstream: Upstream, client:
 async def test_a_list_that_always_has_one_more_is_given_up(
     upstream: Upstream, client: RuntypeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtype_mcp.api.client.MOST_PAGES", 20)
+    monkeypatch.setattr("runtype_mcp.api.client.MAX_PAGES", 20)
     upstream.says(*(page(f"ct_{n}", more=True) for n in range(100)))
     with pytest.raises(errors.PermanentError, match="does not end"):
         await all_ids(client)

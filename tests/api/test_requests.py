@@ -7,8 +7,8 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from runtype_mcp import __version__
-from runtype_mcp.api import errors, models
+from runtype_mcp import __version__, errors
+from runtype_mcp.api import models
 from runtype_mcp.api.client import RuntypeClient
 from tests.api.upstream import CONVERSATION, ID, KEY, READS, TOKEN, VALUE, Answer, Operation, Upstream
 

@@ -14,10 +14,10 @@ import pytest
 
 from runtype_mcp.api.client import TRIES
 from runtype_mcp.sandbox.seed import seed_many
-from runtype_mcp.tools import ENDPOINTS
+from runtype_mcp.tools import SPECS
 from tests.faults import proxy as faults
 from tests.faults.proxy import DONE, FINAL, HANG_GUARD, HARMLESS, REFUSED, SLOW, UNDONE, Fault, proxying
-from tests.support import AGENT, KEY, LEGACY, MODERN, Api, assistant, text_of
+from tests.support import AGENT, KEY, LEGACY, MODERN, Api, mcp_client, text_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("hurried")]
 
@@ -66,8 +66,8 @@ def values(api: Api) -> set[str]:
 
 
 def test_every_tool_is_in_the_matrix() -> None:
-    assert READS.keys() | WRITES.keys() == {endpoint.name for endpoint in ENDPOINTS}
-    assert WRITES.keys() == {endpoint.name for endpoint in ENDPOINTS if endpoint.writes}
+    assert READS.keys() | WRITES.keys() == {spec.name for spec in SPECS}
+    assert WRITES.keys() == {spec.name for spec in SPECS if spec.writes}
 
 
 @pytest.mark.parametrize("fault", UNDONE + DONE, ids=named)
@@ -76,7 +76,7 @@ async def test_a_read_that_always_fails_says_what_kind_of_failure_it_is(api: Api
     seed_many(api.store, 3)
     async with asyncio.timeout(HANG_GUARD), proxying(api.url) as proxy:
         proxy.spoil(fault)
-        async with assistant(api, MODERN, None, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
+        async with mcp_client(api, MODERN, None, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
             result = await model.call(tool, **READS[tool])
     text = check(result, values(api))
     assert fault not in BOMBS or "larger than 32 MiB" in text
@@ -90,7 +90,7 @@ async def test_a_read_that_fails_once_works_after_a_retry(api: Api, tool: str, f
     seed_many(api.store, 3)
     async with asyncio.timeout(HANG_GUARD), proxying(api.url) as proxy:
         proxy.spoil(fault, times=1)
-        async with assistant(api, MODERN, None, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
+        async with mcp_client(api, MODERN, None, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
             result = await model.call(tool, **READS[tool])
     assert not result.is_error, text_of(result)
 
@@ -113,7 +113,7 @@ async def a_write_is_sent_once_and_its_fate_is_told(api: Api, tool: str, fault: 
     method, arguments = WRITES[tool]
     async with asyncio.timeout(HANG_GUARD), proxying(api.url) as proxy:
         proxy.spoil(fault, method)
-        async with assistant(api, era, None, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
+        async with mcp_client(api, era, None, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
             result = await model.call(tool, **arguments)
     sent = [request for request in proxy.requests if request[0] != "GET"]
     assert len(sent) <= 1
@@ -143,7 +143,7 @@ async def test_an_unusual_answer_is_an_answer(api: Api, tool: str, fault: Fault)
     arguments = READS[tool] if tool in READS else WRITES[tool][1]
     async with asyncio.timeout(HANG_GUARD), proxying(api.url) as proxy:
         proxy.spoil(fault)
-        async with assistant(api, MODERN, None, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
+        async with mcp_client(api, MODERN, None, RUNTYPE_BASE_URL=proxy.url, **limits(fault)) as model:
             result = await model.call(tool, **arguments)
     assert not result.is_error, text_of(result)
     assert "lost" not in text_of(result)
@@ -164,7 +164,7 @@ async def test_encrypted_connections_break_in_the_same_ways(
     method, arguments = ("GET", READS[tool]) if tool in READS else WRITES[tool]
     async with asyncio.timeout(HANG_GUARD), proxying(api.url, tls) as proxy:
         proxy.spoil(fault, method, times=1)
-        async with assistant(api, MODERN, None, RUNTYPE_BASE_URL=proxy.url) as model:
+        async with mcp_client(api, MODERN, None, RUNTYPE_BASE_URL=proxy.url) as model:
             result = await model.call(tool, **arguments)
     if tool in READS or fault is not faults.garbage:
         assert not result.is_error, text_of(result)
@@ -180,7 +180,7 @@ async def _no_answer(api: Api, tool: str, url: str) -> str:
     arguments = READS[tool] if tool in READS else WRITES[tool][1]
     seed_many(api.store, 3)
     limit = {"RUNTYPE_MCP_TIMEOUT": "5", "RUNTYPE_MCP_CONNECT_TIMEOUT": "0.5"}
-    async with asyncio.timeout(HANG_GUARD), assistant(api, MODERN, None, RUNTYPE_BASE_URL=url, **limit) as model:
+    async with asyncio.timeout(HANG_GUARD), mcp_client(api, MODERN, None, RUNTYPE_BASE_URL=url, **limit) as model:
         result = await model.call(tool, **arguments)
     assert api.received == []
     return check(result, values(api))

@@ -2,7 +2,7 @@
 
 import sys
 
-from runtype_mcp.http import serve
+from runtype_mcp.http.app import serve
 from runtype_mcp.server import RuntypeServer, build_server
 from runtype_mcp.settings import load
 

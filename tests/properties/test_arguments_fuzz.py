@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtype_mcp.sandbox.store import Record
-from runtype_mcp.tools import ENDPOINTS
-from tests.properties.bench import Bench, bench, checked
+from runtype_mcp.tools import SPECS
+from tests.properties.generators import Bench, bench, checked
 from tests.support import AGENT, FLOW, KEY, text_of
 
 modest = settings(max_examples=400, deadline=None)
-TOOL = st.sampled_from([endpoint.name for endpoint in ENDPOINTS])
+TOOL = st.sampled_from([spec.name for spec in SPECS])
 SECRETS = [
     "ct_live_flow01k7_0123456789abcdef0123456789abcdef",
     "ct_test_agent01j_fedcba9876543210fedcba9876543210",

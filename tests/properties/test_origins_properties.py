@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from runtype_mcp.safety.origins import (
+from runtype_mcp.policy.origins import (
     OriginError,
     added,
     admits,
@@ -18,7 +18,7 @@ from runtype_mcp.safety.origins import (
     normalise,
     removed,
 )
-from runtype_mcp.safety.redaction import contains_secret
+from runtype_mcp.policy.redaction import contains_secret
 
 modest = settings(max_examples=150, deadline=None)
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from runtype_mcp.safety.redaction import (
+from runtype_mcp.policy.redaction import (
     INVISIBLE,
     MARK,
     Redactor,
@@ -14,8 +14,8 @@ from runtype_mcp.safety.redaction import (
     contains_secret,
     hint,
     looks_like_value,
-    redact,
-    redact_any,
+    redact_json,
+    redact_text,
 )
 
 modest = settings(max_examples=150, deadline=None)
@@ -56,7 +56,7 @@ def test_no_secret_survives_however_it_is_embedded(
     secret: str, encode: Callable[[str], str], before: str, after: str
 ) -> None:
     assume(secret[-32:] not in before + after)
-    assert secret[-32:] not in redact(before + encode(secret) + after)
+    assert secret[-32:] not in redact_text(before + encode(secret) + after)
 
 
 @modest
@@ -65,7 +65,7 @@ def test_no_secret_survives_however_it_is_embedded(
 )
 def test_no_secret_survives_split_anywhere(secret: str, splitter: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(1, len(secret) - 1))
-    masked = redact(f"see {secret[:at]}{splitter}{secret[at:]}.")
+    masked = redact_text(f"see {secret[:at]}{splitter}{secret[at:]}.")
     assert secret not in INVISIBLE.sub("", masked)
     assert MARK in masked
 
@@ -73,30 +73,30 @@ def test_no_secret_survives_split_anywhere(secret: str, splitter: str, data: st.
 @modest
 @given(TEXTS)
 def test_a_second_pass_changes_nothing(text: str) -> None:
-    once = redact(text)
-    assert redact(once) == once
+    once = redact_text(text)
+    assert redact_text(once) == once
     assert not contains_secret(once)
 
 
 @modest
 @given(TEXTS)
 def test_a_text_is_masked_exactly_where_it_holds_a_secret(text: str) -> None:
-    assert contains_secret(text) == (redact(text) != text)
+    assert contains_secret(text) == (redact_text(text) != text)
     if contains_secret(text):
-        assert contains_mark(redact(text))
+        assert contains_mark(redact_text(text))
 
 
 @modest
 @given(st.text("ghijkmnopqsuwxyz0123456789 .,:/-", max_size=60))
 def test_text_without_a_prefix_is_never_touched(text: str) -> None:
-    assert redact(text) == text
+    assert redact_text(text) == text
 
 
 @modest
 @given(st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=1, max_size=26).filter(lambda s: "bearer" not in s))
 def test_a_token_id_survives(ulid: str) -> None:
     text = f'{{"id":"ct_{ulid}"}}, ct_{ulid} and /v1/client-tokens/ct_{ulid}'
-    assert redact(text) == text
+    assert redact_text(text) == text
     assert not looks_like_value(f"ct_{ulid}")
 
 
@@ -113,9 +113,9 @@ def test_a_token_id_survives(ulid: str) -> None:
     )
 )
 def test_a_nested_value_keeps_its_shape_and_loses_its_secrets(value: object) -> None:
-    masked = redact_any(value)
+    masked = redact_json(value)
     assert not contains_secret(json.dumps(masked))
-    assert redact_any(masked) == masked
+    assert redact_json(masked) == masked
     assert type(masked) is type(value)
     if not contains_secret(json.dumps(value)):
         assert masked == value
@@ -125,7 +125,7 @@ def test_a_nested_value_keeps_its_shape_and_loses_its_secrets(value: object) -> 
 @given(VALUES)
 def test_a_hint_survives_and_gives_away_four_characters(value: str) -> None:
     shown = hint(value)
-    assert redact(shown) == shown
+    assert redact_text(shown) == shown
     assert shown.endswith(f"…{value[-4:]}")
     assert value[-5:] not in shown
     assert looks_like_value(value)
@@ -134,7 +134,7 @@ def test_a_hint_survives_and_gives_away_four_characters(value: str) -> None:
 @modest
 @given(st.text(max_size=80))
 def test_a_hint_of_anything_survives(text: str) -> None:
-    assert redact(hint(text)) == hint(text)
+    assert redact_text(hint(text)) == hint(text)
 
 
 # Brackets could spell the mark itself; everything else that a header can carry may be in a key.
@@ -150,9 +150,9 @@ def test_a_configured_secret_survives_in_no_encoding(
 ) -> None:
     redactor = Redactor([secret])
     for encoded in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]):
-        assert encoded not in redactor.text(before + encoded + after)
+        assert encoded not in redactor.redact_text(before + encoded + after)
     packed = base64.b64encode(head + secret.encode() + tail).decode()
-    masked = redactor.text(packed)
+    masked = redactor.redact_text(packed)
     assert MARK in masked
     # The secret's own characters are gone, but for one at each end that it shares with its neighbours.
     assert len(masked.replace(MARK, "")) <= 4 * (len(head + tail) // 3 + 3)

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runtype_mcp.tools import ENDPOINTS
+from runtype_mcp.tools import SPECS
 from tests.faults.clock import hurry
-from tests.properties.bench import Bench, bench, checked
+from tests.properties.generators import Bench, bench, checked
 from tests.support import AGENT, KEY
 
 modest = settings(max_examples=400, deadline=None)
@@ -197,7 +197,7 @@ def test_one_odd_place_in_one_answer_makes_a_classed_answer(bench: Bench, tool: 
 
 
 def test_every_tool_is_called() -> None:
-    assert CALLS.keys() == {endpoint.name for endpoint in ENDPOINTS}
+    assert CALLS.keys() == {spec.name for spec in SPECS}
 
 
 def test_without_a_change_every_call_succeeds(bench: Bench) -> None:

@@ -24,7 +24,7 @@ from opentelemetry.trace import SpanKind
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtype_mcp import commands
-from runtype_mcp.safety.redaction import bare
+from runtype_mcp.policy.redaction import bare
 from runtype_mcp.sandbox.rules import DEFAULTS
 from runtype_mcp.sandbox.store import Record, Store, digest
 from runtype_mcp.settings import load

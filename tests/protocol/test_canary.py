@@ -27,16 +27,16 @@ from mcp.client import ClientRequestContext
 from mcp.client.stdio import stdio_client
 from pydantic import BaseModel
 
-from runtype_mcp import views
+from runtype_mcp import results
 from runtype_mcp.api import client as api_client
 from runtype_mcp.api.client import RuntypeClient
-from runtype_mcp.safety.redaction import Redactor
-from runtype_mcp.safety.seen import Seen
+from runtype_mcp.policy.redaction import Redactor
 from runtype_mcp.sandbox.app import create_app
 from runtype_mcp.server import RuntypeServer, build_server
 from runtype_mcp.settings import load
-from runtype_mcp.tools import ENDPOINTS, lost
-from runtype_mcp.tools.endpoint import EndpointTool
+from runtype_mcp.tools import SPECS, reconcile
+from runtype_mcp.tools.last_read import Seen
+from runtype_mcp.tools.pipeline import GuardedTool
 from tests.protocol.canaries import (
     NAMES,
     OPEN,
@@ -68,7 +68,7 @@ def pairs(found: list[tuple[str, str]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("era", "key"), found, ids=[f"{era}, {names[key]}" for era, key in found])
 
 
-TOOLS = tuple(endpoint.name for endpoint in ENDPOINTS)
+TOOL_NAMES = tuple(spec.name for spec in SPECS)
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ class Stand:
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries again once, at once."""
     monkeypatch.setattr(api_client, "next_delay", lambda attempt, *_: 0.0 if attempt == 1 else None)
-    monkeypatch.setattr(lost, "PAUSES", (0, 0))
+    monkeypatch.setattr(reconcile, "PAUSES", (0, 0))
 
 
 @dataclass
@@ -286,7 +286,7 @@ async def test_no_failure_of_the_api_gives_a_secret_away(setup: Setup) -> None:
     """Every tool meets every failure, of its reads and of its writes, by its ways in turn."""
     sent = [way for way in ways(setup.key) if way.sends]
     async with setup.standing() as stand:
-        for tool in TOOLS:
+        for tool in TOOL_NAMES:
             reading = cycle(way for way in sent if way.tool == tool)
             writing = cycle(way for way in sent if way.tool == tool and way.writes)
             writes = any(way.tool == tool and way.writes for way in sent)
@@ -422,14 +422,14 @@ async def test_no_crash_gives_a_secret_away(setup: Setup, monkeypatch: pytest.Mo
                 if spot == "request":
                     patch.setattr(RuntypeClient, "_once", crash_later)
                 for tool in stand.server._tool_manager.list_tools():
-                    assert isinstance(tool, EndpointTool)
+                    assert isinstance(tool, GuardedTool)
                     if spot == "act":
                         acting = functools.wraps(tool.endpoint.act)(crash_later)
                         tool.endpoint = replace(tool.endpoint, act=acting)
                     if spot == "plan" and tool.endpoint.planned:
                         tool.endpoint = replace(tool.endpoint, planned=crash_later)
                 if spot == "result":
-                    patch.setattr(views.View, "data", crash)
+                    patch.setattr(results.Result, "data", crash)
                 for way in ways(setup.key):
                     if way.sends:
                         await stand.try_out(way)
@@ -453,7 +453,7 @@ async def test_no_lost_connection_gives_a_secret_away(setup: Setup) -> None:
 async def test_no_timeout_gives_a_secret_away(setup: Setup) -> None:
     slow = Failure("slow", seconds=30)
     async with setup.standing(RUNTYPE_MCP_TIMEOUT="0.15") as stand:
-        for tool in TOOLS:
+        for tool in TOOL_NAMES:
             tried = [way for way in ways(setup.key) if way.tool == tool and way.sends]
             await stand.try_out(tried[0], "reads", slow)
             for way in [way for way in tried if way.writes][:1]:

@@ -11,7 +11,7 @@ from runtype_mcp.sandbox.app import create_app
 from runtype_mcp.sandbox.faults import Faults
 from runtype_mcp.sandbox.serve import running
 from runtype_mcp.sandbox.store import Store
-from tests.support import Stage
+from tests.support import SwappableApp
 
 TOKENS = "/v1/client-tokens"
 FLOW, OTHER_FLOW = "flow_01jv0000000000000000000001", "flow_01jv0000000000000000000002"
@@ -27,7 +27,7 @@ class Sandbox:
     faults: Faults
     url: str
     http: httpx.Client
-    _stage: Stage
+    _stage: SwappableApp
 
     def install(self, **options: Any) -> None:
         app = create_app(self.store, faults=self.faults, **options)
@@ -52,14 +52,14 @@ class Sandbox:
 
 
 @pytest.fixture(scope="session")
-def _staged() -> Iterator[tuple[Stage, str, httpx.Client]]:
-    stage = Stage()
+def _staged() -> Iterator[tuple[SwappableApp, str, httpx.Client]]:
+    stage = SwappableApp()
     with running(stage) as url, httpx.Client(base_url=url, headers={"authorization": "Bearer rt_test_1"}) as http:
         yield stage, url, http
 
 
 @pytest.fixture
-def sandbox(_staged: tuple[Stage, str, httpx.Client]) -> Sandbox:
+def sandbox(_staged: tuple[SwappableApp, str, httpx.Client]) -> Sandbox:
     """An empty sandbox."""
     stage, url, http = _staged
     sandbox = Sandbox(Store(), Faults(), url, http, stage)

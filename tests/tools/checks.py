@@ -10,13 +10,13 @@ from typing import Any
 import jsonschema
 import mcp_types
 
-from tests.support import Api, Assistant, text_of
+from tests.support import Api, McpClient, text_of
 
 Json = dict[str, Any]
 VALUE = "ct_live_flow01k7_0123456789abcdef0123456789abcdef"
 
 
-async def call(api: Api, model: Assistant, tool: str, /, **arguments: Any) -> Json:
+async def call(api: Api, model: McpClient, tool: str, /, **arguments: Any) -> Json:
     """The structured result of a call that works, once it holds what every result must hold."""
     values = _values(api)
     result = await model.call(tool, **arguments)
@@ -32,7 +32,7 @@ async def call(api: Api, model: Assistant, tool: str, /, **arguments: Any) -> Js
     return data
 
 
-async def refusal(api: Api, model: Assistant, tool: str, /, **arguments: Any) -> str:
+async def refusal(api: Api, model: McpClient, tool: str, /, **arguments: Any) -> str:
     """The text of a call that does not work. Nothing was written, it says so, and no value or key is in it."""
     before = len(api.writes)
     result = await model.call(tool, **arguments)
@@ -45,7 +45,7 @@ async def refusal(api: Api, model: Assistant, tool: str, /, **arguments: Any) ->
     return text
 
 
-async def not_sent(api: Api, model: Assistant, tool: str, /, **arguments: Any) -> str:
+async def not_sent(api: Api, model: McpClient, tool: str, /, **arguments: Any) -> str:
     """The text of a call that is refused before the API hears of it."""
     before = len(api.received)
     text = await refusal(api, model, tool, **arguments)

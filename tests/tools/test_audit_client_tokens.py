@@ -15,9 +15,9 @@ from runtype_mcp.api.models import ClientToken
 from runtype_mcp.sandbox.rules import DEFAULTS
 from runtype_mcp.sandbox.seed import seed_many, stamp
 from runtype_mcp.sandbox.store import Record, digest, ulid
-from runtype_mcp.tools.audit_client_tokens import FAR_ABOVE, MOST_FINDINGS, YOUR_SITE, flaws
+from runtype_mcp.tools.audit_client_tokens import FAR_ABOVE, MAX_FINDINGS, YOUR_SITE, flaws
 from runtype_mcp.tools.update_client_token import UpdateClientToken
-from tests.support import AGENT, Api, assistant, text_of
+from tests.support import AGENT, Api, mcp_client, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -140,7 +140,7 @@ def record(label: str, **fields: Any) -> Record:
 
 
 async def review(api: Api, era: str, **environ: str) -> dict[str, Any]:
-    async with assistant(api, era, None, **environ) as model:
+    async with mcp_client(api, era, None, **environ) as model:
         result = await model.call("audit_client_tokens")
         assert not result.is_error, text_of(result)
         found: dict[str, Any] = result.structured_content or {}
@@ -180,22 +180,22 @@ async def test_nothing_to_find_is_said_so(api: Api, era: str) -> None:
 
 
 async def test_only_the_worst_are_given_where_there_are_many(api: Api, era: str) -> None:
-    many = MOST_FINDINGS + 30
+    many = MAX_FINDINGS + 30
     # The mild ones are read first, so the worst must not be crowded out by them.
     api.store.put(*(record(f"wide {number}", allowedOrigins=["*"]) for number in range(40)))
     api.store.put(*(record(f"mild {number}", targetAlias=None) for number in range(many)))
     api.store.put(*(record(f"unused {number}", lastUsedAt=ago(900)) for number in range(50)))
     found = await review(api, era)
     severities = [finding["severity"] for finding in found["findings"]]
-    assert severities == ["high"] * 40 + ["medium"] * 50 + ["low"] * (MOST_FINDINGS - 90)
+    assert severities == ["high"] * 40 + ["medium"] * 50 + ["low"] * (MAX_FINDINGS - 90)
     assert (found["high"], found["medium"], found["low"]) == (40, 50, many)
     assert (found["checked"], found["hasMore"]) == (90 + many, True)
 
 
 async def test_exactly_as_many_as_are_given_leave_no_more(api: Api, era: str) -> None:
-    api.store.put(*(record(f"wide {number}", allowedOrigins=["*"]) for number in range(MOST_FINDINGS)))
+    api.store.put(*(record(f"wide {number}", allowedOrigins=["*"]) for number in range(MAX_FINDINGS)))
     found = await review(api, era)
-    assert (len(found["findings"]), found["hasMore"]) == (MOST_FINDINGS, False)
+    assert (len(found["findings"]), found["hasMore"]) == (MAX_FINDINGS, False)
 
 
 async def test_names_that_are_twice_are_found_within_an_environment(api: Api, era: str) -> None:
@@ -235,7 +235,7 @@ async def test_every_fix_is_a_call_that_mends_what_it_was_found_for(api: Api, er
     assert len({finding["rule"] for finding in found["findings"]}) == 12
     fixes = [the_fix(finding) for finding in found["findings"]]
     random.Random(era).shuffle(fixes)
-    async with assistant(api, era, None, RUNTYPE_MCP_APPROVAL="flag") as model:
+    async with mcp_client(api, era, None, RUNTYPE_MCP_APPROVAL="flag") as model:
         for tool, arguments in fixes:
             arguments = json.loads(json.dumps(arguments).replace(YOUR_SITE, "https://own.example"))
             record_now = api.store.get(arguments["client_token"])
@@ -261,12 +261,12 @@ def test_a_proposed_list_of_origins_is_taken_once_it_holds_no_placeholder(make: 
     for entry in ("*", "native", "http://localhost:3000", "http://shop.example"):
         token = ClientToken.model_validate(wire(allowedOrigins=make(entry)))
         (flaw,) = flaws(token, NOW)
-        assert flaw.mend is not None
-        if flaw.mend["allowed_origins"] == [YOUR_SITE]:
+        assert flaw.fix is not None
+        if flaw.fix["allowed_origins"] == [YOUR_SITE]:
             with pytest.raises(ValidationError, match="your-site"):
-                UpdateClientToken.model_validate({"client_token": token.id, **flaw.mend})
+                UpdateClientToken.model_validate({"client_token": token.id, **flaw.fix})
             continue
-        proposed = UpdateClientToken.model_validate({"client_token": token.id, **flaw.mend}).allowed_origins
+        proposed = UpdateClientToken.model_validate({"client_token": token.id, **flaw.fix}).allowed_origins
         assert proposed
         assert entry not in proposed
         assert ("https://b.example" in proposed) is (len(make(entry)) == 2)
@@ -279,7 +279,7 @@ async def test_many_tokens_take_few_requests_and_tell_how_far_it_is(api: Api, er
     async def hear(progress: float, total: float | None, message: str | None) -> None:
         heard.append((progress, message))
 
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         result = await model.client.call_tool("audit_client_tokens", {}, progress_callback=hear)
     assert result.structured_content is not None
     assert result.structured_content["checked"] == 2_150

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import AGENT, FLOW, MODERN, Api, accept, assistant
+from tests.confirmations import AGENT_2, OTHER_SITE, SITE, put
+from tests.support import AGENT, FLOW, MODERN, Api, accept, mcp_client
 from tests.tools.checks import VALUE, Json, call, not_sent, refusal
-from tests.what_it_asks import AGENT_2, OTHER_SITE, SITE, put
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,7 @@ def sent(api: Api) -> Json:
 
 
 async def test_a_token_is_made_with_what_was_given_and_test_by_default(api: Api, era: str) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         data = await call(api, model, TOOL, **PLAIN)
         assert sent(api) == {
             "name": "Shop",
@@ -56,7 +56,7 @@ async def test_a_token_is_made_with_what_was_given_and_test_by_default(api: Api,
 
 
 async def test_every_field_arrives_under_the_apis_name(api: Api, era: str) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         await call(api, model, TOOL, **EVERYTHING)
         assert sent(api) == {
             "name": "Shop",
@@ -96,7 +96,7 @@ async def test_every_field_arrives_under_the_apis_name(api: Api, era: str) -> No
     ids=str,
 )
 async def test_benign_variants_are_put_right(api: Api, given: Json, arrived: Json) -> None:
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         await call(api, model, TOOL, **PLAIN | given)
         plain = {"name": "Shop", "allowedOrigins": [SITE], "agentIds": [AGENT], "environment": "test"}
         assert sent(api) == plain | arrived
@@ -167,7 +167,7 @@ async def test_benign_variants_are_put_right(api: Api, given: Json, arrived: Jso
     ids=lambda given: str(given)[:60],
 )
 async def test_bad_arguments_are_explained_and_nothing_is_sent(api: Api, given: Json, said: str) -> None:
-    async with assistant(api, MODERN, accept("Shop")) as model:
+    async with mcp_client(api, MODERN, accept("Shop")) as model:
         for more in ({}, {"confirm": True}):
             text = await not_sent(api, model, TOOL, **PLAIN | given | more)
             assert text.startswith("Error (user_input): ")
@@ -178,7 +178,7 @@ async def test_bad_arguments_are_explained_and_nothing_is_sent(api: Api, given: 
 
 
 async def test_all_problems_are_told_at_once(api: Api) -> None:
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         text = await not_sent(api, model, TOOL, allowed_origins=["shop.example"], environment="prod", limit=3)
         for field in ("name", "allowed_origins", "environment", "limit"):
             assert field in text
@@ -186,7 +186,7 @@ async def test_all_problems_are_told_at_once(api: Api) -> None:
 
 async def test_a_second_token_of_the_name_is_refused_and_the_first_is_shown(api: Api, era: str) -> None:
     first = put(api.store, environment="test")
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         text = await refusal(api, model, TOOL, **PLAIN)
         assert first in text
         assert "allow_duplicate_name" in text
@@ -197,19 +197,19 @@ async def test_a_second_token_of_the_name_is_refused_and_the_first_is_shown(api:
 async def test_a_name_in_another_environment_or_another_case_is_no_duplicate(api: Api) -> None:
     put(api.store, environment="live")
     put(api.store, name="SHOP", environment="test")
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         await call(api, model, TOOL, **PLAIN)
 
 
 async def test_the_same_create_twice_makes_one_token(api: Api, era: str) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         made = await call(api, model, TOOL, **PLAIN)
         assert made["clientToken"]["id"] in await refusal(api, model, TOOL, **PLAIN)
         assert len(api.store) == 1
 
 
 async def test_the_next_step_embeds_what_the_token_runs(api: Api, era: str) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         by_agent = await call(api, model, TOOL, **PLAIN)
         assert "<script" in by_agent["next"]
         assert f'data-agent-id="{AGENT}"' in by_agent["next"]
@@ -220,7 +220,7 @@ async def test_the_next_step_embeds_what_the_token_runs(api: Api, era: str) -> N
 
 
 async def test_the_apis_warnings_arrive_word_for_word(api: Api, era: str) -> None:
-    async with assistant(api, era, accept("Shop")) as model:
+    async with mcp_client(api, era, accept("Shop")) as model:
         given = PLAIN | {
             "environment": "live",
             "allowed_origins": ["*", "native", "http://shop.example", "http://localhost:3000"],
@@ -240,7 +240,7 @@ async def test_the_apis_warnings_arrive_word_for_word(api: Api, era: str) -> Non
     ids=["agent", "flow"],
 )
 async def test_what_does_not_exist_is_told(api: Api, given: Json, said: str) -> None:
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         result = await model.call(TOOL, **PLAIN | given)
         assert result.is_error
         assert not len(api.store)
@@ -249,7 +249,7 @@ async def test_what_does_not_exist_is_told(api: Api, given: Json, said: str) -> 
 
 
 async def test_a_preview_of_a_create_shows_no_token_and_makes_none(api: Api, era: str) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         given: dict[str, Any] = PLAIN | {"allowed_origins": ["*"]}
         data = await call(api, model, TOOL, **given)
         assert data["status"] == "preview"

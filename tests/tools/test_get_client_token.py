@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support import AGENT, FLOW, MODERN, Api, assistant
+from tests.confirmations import AGENT_2, SITE, put
+from tests.support import AGENT, FLOW, MODERN, Api, mcp_client
 from tests.tools.checks import call, refusal
-from tests.what_it_asks import AGENT_2, SITE, put
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +33,7 @@ async def test_every_setting_is_there_and_no_value(api: Api, era: str) -> None:
         record = api.store.get(target)
         assert record is not None
         assert record.value is not None
-        async with assistant(api, era) as model:
+        async with mcp_client(api, era) as model:
             assert (await call(api, model, TOOL, client_token=target))["clientToken"] == {
                 "id": target,
                 "name": f"Shop {environment}",
@@ -60,7 +60,7 @@ async def test_every_setting_is_there_and_no_value(api: Api, era: str) -> None:
 
 async def test_conversations_are_counted_by_id_and_by_name(api: Api, era: str) -> None:
     api.seeded()
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         by_name = await call(api, model, TOOL, client_token="Northwind Store - Support")
         assert by_name["clientToken"]["conversationCount"] == 45
         assert await call(api, model, TOOL, client_token=by_name["clientToken"]["id"]) == by_name
@@ -68,7 +68,7 @@ async def test_conversations_are_counted_by_id_and_by_name(api: Api, era: str) -
 
 async def test_every_seeded_token_can_be_read(api: Api, era: str) -> None:
     api.seeded()
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         for record in api.store.newest_first():
             token = (await call(api, model, TOOL, client_token=record.token["id"]))["clientToken"]
             assert token.get("name") == record.token["name"]
@@ -77,7 +77,7 @@ async def test_every_seeded_token_can_be_read(api: Api, era: str) -> None:
 
 async def test_a_secret_in_the_config_is_masked(api: Api, era: str) -> None:
     target = put(api.store, config={"apiKey": "rt_live_" + "0a1b2c3d" * 4, "theme": "dark"})
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         token = (await call(api, model, TOOL, client_token=target))["clientToken"]
         assert token["config"] == {"apiKey": "rt_live_[redacted]", "theme": "dark"}
 
@@ -87,7 +87,7 @@ async def test_a_hint_is_never_more_than_four_characters(api: Api) -> None:
     record = api.store.get(target)
     assert record is not None
     api.store.put(replace(record, token=record.token | {"tokenHint": record.value}))
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         token = (await call(api, model, TOOL, client_token=target))["clientToken"]
         assert record.value is not None
         assert token["valueEndsWith"] == record.value[-4:]
@@ -107,7 +107,7 @@ async def test_a_hint_is_never_more_than_four_characters(api: Api) -> None:
 async def test_what_the_api_answers_instead_is_told(api: Api, fault: dict[str, object], kind: str, said: str) -> None:
     target = put(api.store)
     api.faults.add(path=target, times=9, **fault)  # type: ignore[arg-type]  # the kind is in the table
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         text = await refusal(api, model, TOOL, client_token=target)
         assert text.startswith(f"Error ({kind}): ")
         assert said in text

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import MODERN, Api, Assistant, assistant
+from tests.confirmations import put
+from tests.support import MODERN, Api, McpClient, mcp_client
 from tests.tools.checks import VALUE, Json, call, not_sent, refusal
-from tests.what_it_asks import put
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,7 @@ def value_of(api: Api, target: str) -> str:
 
 async def test_a_value_that_origins_protect_is_shown_at_once(api: Api, era: str) -> None:
     target = put(api.store)
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         for more in ({}, {"deliver": "show"}, {"deliver": None}):
             data = await call(api, model, TOOL, client_token=target, **more)
             assert data["value"] == value_of(api, target)
@@ -51,7 +51,7 @@ async def test_a_value_that_origins_protect_is_shown_at_once(api: Api, era: str)
 async def test_a_value_goes_into_a_file_and_not_into_the_result(api: Api, era: str, root: Path) -> None:
     target = put(api.store, allowedOrigins=["*"])
     (root / ".env").write_text(f"A=1\nCHAT_TOKEN={VALUE}\nB=2\n")
-    async with assistant(api, era, **at(root)) as model:
+    async with mcp_client(api, era, **at(root)) as model:
         data = await call(api, model, TOOL, client_token=target, **INTO)
         assert "value" not in data
         for fact in (".env", "CHAT_TOKEN", value_of(api, target)[-4:]):
@@ -77,7 +77,7 @@ async def test_a_file_is_compared_without_showing_either_value(
     if content is not None:
         (root / ".env").write_text(content.format(value=value_of(api, target)))
         (root / ".env").chmod(0o600)
-    async with assistant(api, era, **at(root)) as model:
+    async with mcp_client(api, era, **at(root)) as model:
         data = await call(api, model, TOOL, client_token=target, **COMPARE)
         assert data["matches"] is matches
         assert said in data["note"]
@@ -102,7 +102,7 @@ async def test_a_file_is_compared_without_showing_either_value(
 )
 async def test_bad_arguments_are_explained_and_nothing_is_sent(api: Api, arguments: Json, said: str) -> None:
     target = put(api.store)
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         assert said in await not_sent(api, model, TOOL, client_token=target, **arguments)
 
 
@@ -112,7 +112,7 @@ async def test_a_file_that_must_not_be_written_is_refused_before_the_value_is_re
 ) -> None:
     (root / "link").symlink_to(tmp_path)
     target = put(api.store)
-    async with assistant(api, era, **at(root)) as model:
+    async with mcp_client(api, era, **at(root)) as model:
         await refusal(api, model, TOOL, client_token=target, deliver="env_file", env_file=f"{file}:TOKEN")
         assert not [path for _, path, _ in api.received if path.endswith("/token")]
     assert names(root) == ["link"]
@@ -130,7 +130,7 @@ OTHER = "postgres://db.example/shop"
 async def test_a_variable_that_holds_something_else_is_not_overwritten(api: Api, root: Path, content: str) -> None:
     (root / ".env").write_text(content)
     target = put(api.store)
-    async with assistant(api, MODERN, **at(root)) as model:
+    async with mcp_client(api, MODERN, **at(root)) as model:
         into = {"deliver": "env_file", "env_file": ".env:DATABASE_URL"}
         text = await refusal(api, model, TOOL, client_token=target, **into)
     assert "would be lost" in text
@@ -142,7 +142,7 @@ async def test_a_variable_that_holds_something_else_is_not_overwritten(api: Api,
 async def test_a_variable_that_holds_a_client_token_or_nothing_is(api: Api, root: Path, before: str) -> None:
     (root / ".env").write_text(before)
     target = put(api.store)
-    async with assistant(api, MODERN, **at(root)) as model:
+    async with mcp_client(api, MODERN, **at(root)) as model:
         await call(api, model, TOOL, client_token=target, **INTO)
     (record,) = api.store.newest_first()
     assert (root / ".env").read_text() == f"CHAT_TOKEN={record.value}\n"
@@ -154,7 +154,7 @@ async def test_where_there_is_no_folder_the_advice_is_one_that_works(
 ) -> None:
     monkeypatch.chdir("/")
     target = put(api.store)
-    async with assistant(api, MODERN, RUNTYPE_MCP_SECRETS=secrets) as model:
+    async with mcp_client(api, MODERN, RUNTYPE_MCP_SECRETS=secrets) as model:
         text = await refusal(api, model, TOOL, client_token=target, **INTO)
     assert "RUNTYPE_MCP_FILES_ROOT" in text
     assert ("deliver show" in text) == (secrets == "show")
@@ -162,7 +162,7 @@ async def test_where_there_is_no_folder_the_advice_is_one_that_works(
 
 async def test_a_value_that_is_not_stored_is_told_with_the_way_out(api: Api, era: str, root: Path) -> None:
     api.seeded()
-    async with assistant(api, era, **at(root)) as model:
+    async with mcp_client(api, era, **at(root)) as model:
         for more in ({}, INTO, COMPARE):
             text = await refusal(api, model, TOOL, client_token="Help centre 2023", **more)
             assert "not" in text
@@ -170,12 +170,12 @@ async def test_a_value_that_is_not_stored_is_told_with_the_way_out(api: Api, era
     assert not names(root)
 
 
-async def delivered(api: Api, model: Assistant, tool: str, **arguments: object) -> Json:
+async def delivered(api: Api, model: McpClient, tool: str, **arguments: object) -> Json:
     return await call(api, model, tool, **arguments, **INTO)
 
 
 async def test_create_and_regenerate_deliver_in_the_same_way(api: Api, era: str, root: Path) -> None:
-    async with assistant(api, era, **at(root)) as model:
+    async with mcp_client(api, era, **at(root)) as model:
         made = await delivered(
             api,
             model,

@@ -8,9 +8,9 @@ import httpx2 as httpx
 import pytest
 
 from runtype_mcp.sandbox.seed import seed_many
-from tests.support import AGENT, KEY, MODERN, Api, Assistant, assistant, text_of
+from tests.confirmations import SITE, put
+from tests.support import AGENT, KEY, MODERN, Api, McpClient, mcp_client, text_of
 from tests.tools.checks import VALUE, Json, call, listed, not_sent, tokens
-from tests.what_it_asks import SITE, put
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ def stored(api: Api, **wanted: Any) -> set[str]:
     }
 
 
-async def walk(api: Api, model: Assistant, **arguments: Any) -> list[str]:
+async def walk(api: Api, model: McpClient, **arguments: Any) -> list[str]:
     """The ids on all pages, by `nextOffset`."""
     found: list[str] = []
     offset: int | None = 0
@@ -51,7 +51,7 @@ async def test_a_summary_tells_tokens_apart_and_leaves_the_rest_out(api: Api, er
     record = api.store.get(other)
     assert record is not None
     api.store.put(replace(record, token=record.token | {"lastUsedAt": "2026-01-02T03:04:05.678Z"}))
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         data = await call(api, model, TOOL)
         assert data["columns"] == ["id", "name", "environment", "isActive", "allowedOrigins", "lastUsedAt"]
         assert data["rows"] == [
@@ -69,7 +69,7 @@ async def test_a_list_of_200_costs_at_most_a_fifth_of_the_apis_json(api: Api, us
             api.store.put(replace(record, token=record.token | {"lastUsedAt": _ago(number)}))
     raw = httpx.get(f"{api.url}/v1/client-tokens?limit=200", headers={"Authorization": f"Bearer {KEY}"}).json()
     assert len(raw["clientTokens"]) == 200
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         result = await model.call(TOOL, limit=200)
         for half in (text_of(result), result.structured_content):  # hosts show a model the one or the other
             assert 5 * tokens(half) <= tokens(raw)
@@ -77,7 +77,7 @@ async def test_a_list_of_200_costs_at_most_a_fifth_of_the_apis_json(api: Api, us
 
 async def test_detail_full_gives_every_setting_and_no_value(api: Api, era: str) -> None:
     put(api.store, config={"theme": {"primaryColor": "#123456"}}, targetAlias="live", rateLimitPerHour=77)
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         (token,) = (await call(api, model, TOOL, detail="full"))["clientTokens"]
         assert token["agentIds"] == [AGENT]
         assert token["targetAlias"] == "live"
@@ -90,7 +90,7 @@ async def test_detail_full_gives_every_setting_and_no_value(api: Api, era: str) 
 
 
 async def test_an_empty_account_has_an_empty_list(api: Api, era: str) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         for filters in ({}, {"environment": "test"}):
             data = await call(api, model, TOOL, **filters)
             assert data == {"columns": data["columns"], "rows": [], "count": 0, "total": 0, "hasMore": False}
@@ -98,7 +98,7 @@ async def test_an_empty_account_has_an_empty_list(api: Api, era: str) -> None:
 
 async def test_one_page_costs_one_request(api: Api) -> None:
     seed_many(api.store, 450)
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         data = await call(api, model, TOOL)
         assert (data["count"], data["hasMore"], data["nextOffset"]) == (50, True, 50)
         assert "total" not in data, "nobody has counted"
@@ -109,7 +109,7 @@ async def test_one_page_costs_one_request(api: Api) -> None:
 async def test_the_pages_hold_every_token_once(api: Api, filters: Json) -> None:
     seed_many(api.store, 450)
     wanted = stored(api, **{k: v for k, v in filters.items() if k == "environment"})
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         for limit in (37, 200):
             found = await walk(api, model, limit=limit, **filters)
             assert len(found) == len(set(found))
@@ -118,14 +118,14 @@ async def test_the_pages_hold_every_token_once(api: Api, filters: Json) -> None:
 
 async def test_the_last_page_knows_the_total(api: Api) -> None:
     seed_many(api.store, 120)
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         data = await call(api, model, TOOL, offset=100)
         assert (data["count"], data["total"], data["hasMore"]) == (20, 120, False)
 
 
 async def test_beyond_the_end_there_is_nothing_and_no_more(api: Api) -> None:
     seed_many(api.store, 10)
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         for filters in ({}, {"active": True}):
             data = await call(api, model, TOOL, offset=1000, **filters)
             assert (data["rows"], data["count"], data["hasMore"]) == ([], 0, False)
@@ -134,7 +134,7 @@ async def test_beyond_the_end_there_is_nothing_and_no_more(api: Api) -> None:
 
 async def test_a_filter_counts_over_all_pages(api: Api) -> None:
     seed_many(api.store, 450)
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         data = await call(api, model, TOOL, environment="test", limit=3)
         assert (data["count"], data["total"], data["hasMore"], data["nextOffset"]) == (3, 150, True, 3)
         assert len(api.received) == 3
@@ -164,7 +164,7 @@ def _ago(days: int) -> str:
         ({"name_contains": "shop", "environment": "live"}, {"Shop A"}),
         ({"name_contains": "shop", "environment": None, "active": None}, {"Shop A", "shop b"}),
     ],
-    ids=str,
+    ids=lambda case: f"{sorted(case, key=str) if isinstance(case, set) else case}",
 )
 async def test_filters_select(api: Api, filters: Json, names: set[str | None]) -> None:
     def given(token_id: str, **fields: Any) -> None:
@@ -181,7 +181,7 @@ async def test_filters_select(api: Api, filters: Json, names: set[str | None]) -
     given(put(api.store, name="Café", allowedOrigins=["*"], isActive=False), lastUsedAt=_ago(100))
     # Never used: it counts from the day it was made.
     given(put(api.store, name="x", allowedOrigins=["native"]), name=None, createdAt=_ago(200))
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         data = await call(api, model, TOOL, **filters)
         assert {token["name"] for token in listed(data)} == names
         assert data["total"] == len(names)
@@ -190,7 +190,7 @@ async def test_filters_select(api: Api, filters: Json, names: set[str | None]) -
 async def test_a_list_from_before_pages_is_paged_here(api: Api, era: str) -> None:
     seed_many(api.store, 130)
     api.faults.add("legacy_list", path="/v1/client-tokens", times=99)
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         first = await call(api, model, TOOL, limit=50)
         assert (first["count"], first["total"], first["hasMore"], first["nextOffset"]) == (50, 130, True, 50)
         assert set(await walk(api, model, limit=60)) == stored(api)
@@ -205,7 +205,7 @@ async def test_unusual_tokens_are_listed(api: Api, era: str) -> None:
     (newest, *_) = api.store.newest_first()
     api.store.put(replace(newest, token=newest.token | {"environment": "staging", "name": "\u202eShop\n\x1b[31mX"}))
     api.faults.add("extra_fields", times=99)
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         data = await call(api, model, TOOL, detail="full")
         assert data["total"] == 17
         first = data["clientTokens"][0]
@@ -237,10 +237,10 @@ async def test_unusual_tokens_are_listed(api: Api, era: str) -> None:
         ({"name": "Shop"}, "name_contains"),
         ({"limits": 3}, "did you mean limit?"),
     ],
-    ids=str,
+    ids=lambda case: f"{sorted(case, key=str) if isinstance(case, set) else case}",
 )
 async def test_bad_arguments_are_explained_and_nothing_is_sent(api: Api, arguments: Json, said: str) -> None:
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         text = await not_sent(api, model, TOOL, **arguments)
         assert said in text
         assert "Correct the arguments." in text
@@ -249,6 +249,6 @@ async def test_bad_arguments_are_explained_and_nothing_is_sent(api: Api, argumen
 
 async def test_numbers_in_strings_are_numbers(api: Api) -> None:
     seed_many(api.store, 5)
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         data = await call(api, model, TOOL, limit="2", offset="1")
         assert (data["count"], data["nextOffset"]) == (2, 3)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.support import MODERN, Api, accept, assistant
+from tests.confirmations import OTHER_SITE, SITE, put
+from tests.support import MODERN, Api, accept, mcp_client
 from tests.tools.checks import call, not_sent
-from tests.what_it_asks import OTHER_SITE, SITE, put
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ def value_of(api: Api, target: str) -> str:
 async def test_the_new_value_is_shown_and_the_old_one_is_gone(api: Api, era: str) -> None:
     target = put(api.store, rateLimitPerHour=77, config={"theme": "dark"}, allowedOrigins=[SITE, OTHER_SITE])
     old = value_of(api, target)
-    async with assistant(api, era, accept("Shop")) as model:
+    async with mcp_client(api, era, accept("Shop")) as model:
         before = (await call(api, model, "get_client_token", client_token=target))["clientToken"]
         data = await call(api, model, TOOL, client_token=target, **YES)
         assert data["value"] == value_of(api, target) != old
@@ -36,7 +36,7 @@ async def test_the_new_value_is_shown_and_the_old_one_is_gone(api: Api, era: str
 
 async def test_the_next_step_names_every_place_that_needs_the_new_value(api: Api, era: str) -> None:
     target = put(api.store, allowedOrigins=[SITE, OTHER_SITE, "native"])
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         data = await call(api, model, TOOL, client_token=target, **YES)
         for place in (SITE, OTHER_SITE, "native"):
             assert place in data["next"]
@@ -46,7 +46,7 @@ async def test_the_next_step_names_every_place_that_needs_the_new_value(api: Api
 async def test_a_preview_names_the_way_without_an_outage(api: Api, era: str) -> None:
     target = put(api.store)
     old = value_of(api, target)
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         data = await call(api, model, TOOL, client_token=target)
         assert data["status"] == "preview"
         assert "second token" in data["undo"]
@@ -56,7 +56,7 @@ async def test_a_preview_names_the_way_without_an_outage(api: Api, era: str) -> 
 
 async def test_a_token_whose_value_was_never_stored_gets_one(api: Api, era: str) -> None:
     api.seeded()
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         yes = {"confirm": True, "expected_name": "Help centre 2023"}
         data = await call(api, model, TOOL, client_token="Help centre 2023", **yes)
         assert data["value"] == value_of(api, data["clientToken"]["id"])
@@ -64,7 +64,7 @@ async def test_a_token_whose_value_was_never_stored_gets_one(api: Api, era: str)
 
 async def test_two_in_a_row_are_two_values(api: Api, era: str) -> None:
     target = put(api.store)
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         values = {(await call(api, model, TOOL, client_token=target, **YES))["value"] for _ in range(2)}
         assert len(values) == 2
         assert len(api.writes) == 2
@@ -82,5 +82,5 @@ async def test_two_in_a_row_are_two_values(api: Api, era: str) -> None:
 )
 async def test_bad_arguments_are_explained_and_nothing_is_sent(api: Api, given: dict[str, object], said: str) -> None:
     target = put(api.store)
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         assert said in await not_sent(api, model, TOOL, client_token=target, **given, **YES)

@@ -9,16 +9,16 @@ import pytest
 from mcp import MCPError
 
 from runtype_mcp import __version__
-from runtype_mcp.tools import ENDPOINTS
+from runtype_mcp.tools import SPECS
 from runtype_mcp.tools.resources import POLICY_URI
-from tests.support import KEY, Api, Assistant, assistant
+from tests.support import KEY, Api, McpClient, mcp_client
 
 pytestmark = pytest.mark.anyio
 
-TOOLS = {endpoint.name for endpoint in ENDPOINTS}
+TOOL_NAMES = {spec.name for spec in SPECS}
 
 
-async def policy(model: Assistant) -> list[str]:
+async def policy(model: McpClient) -> list[str]:
     """The policy, a line each."""
     (content,) = (await model.client.read_resource(POLICY_URI)).contents
     assert isinstance(content, mcp_types.TextResourceContents)
@@ -27,12 +27,12 @@ async def policy(model: Assistant) -> list[str]:
 
 
 async def read(api: Api, era: str, **environ: str) -> list[str]:
-    async with assistant(api, era, None, **environ) as model:
+    async with mcp_client(api, era, None, **environ) as model:
         return await policy(model)
 
 
 async def test_the_policy_is_listed(api: Api, era: str) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         (resource,) = (await model.client.list_resources()).resources
         templates = (await model.client.list_resource_templates()).resource_templates
     assert (resource.uri, resource.name, resource.title) == (POLICY_URI, "policy", "Policy in force")
@@ -41,7 +41,7 @@ async def test_the_policy_is_listed(api: Api, era: str) -> None:
 
 
 async def test_the_instructions_name_the_policy(api: Api, era: str) -> None:
-    async with assistant(api, "auto" if era != "legacy" else era) as model:
+    async with mcp_client(api, "auto" if era != "legacy" else era) as model:
         assert model.client.instructions
         assert POLICY_URI in model.client.instructions
 
@@ -89,7 +89,7 @@ async def test_a_rung_that_is_the_same_for_live_tokens_is_said_once(api: Api, er
 
 async def test_read_only_names_every_tool_that_it_refuses(api: Api, era: str) -> None:
     found = await read(api, era, RUNTYPE_MCP_READ_ONLY="1")
-    for endpoint in ENDPOINTS:
+    for endpoint in SPECS:
         assert any(f"and {endpoint.name} writes" in line for line in found) is endpoint.writes
 
 
@@ -101,7 +101,7 @@ async def test_the_policy_holds_no_secret_and_no_path(api: Api, era: str, tmp_pa
 
 
 async def test_an_unknown_resource_is_a_protocol_error(api: Api, era: str) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         with pytest.raises(MCPError, match="Unknown resource"):
             await model.client.read_resource("runtype-mcp://else")
         assert await policy(model)
@@ -116,7 +116,7 @@ ARGUMENTS = {
 
 
 async def test_prompts_are_listed_with_their_arguments(api: Api, era: str) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         prompts = (await model.client.list_prompts()).prompts
     assert {prompt.name: {argument.name for argument in prompt.arguments or []} for prompt in prompts} == {
         name: set(arguments) for name, arguments in ARGUMENTS.items()
@@ -129,7 +129,7 @@ async def test_prompts_are_listed_with_their_arguments(api: Api, era: str) -> No
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 async def test_a_prompt_names_its_arguments_and_tools_that_exist(api: Api, era: str, name: str) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         (message,) = (await model.client.get_prompt(name, ARGUMENTS[name])).messages
     assert message.role == "user"
     assert isinstance(message.content, mcp_types.TextContent)
@@ -138,11 +138,11 @@ async def test_a_prompt_names_its_arguments_and_tools_that_exist(api: Api, era: 
         assert value in message.content.text
     named = {word for word in words if word.endswith(("client_token", "client_tokens")) and "_" in word}
     assert named
-    assert named <= TOOLS
+    assert named <= TOOL_NAMES
 
 
 async def test_a_rotation_keeps_the_old_token_until_the_user_says_so(api: Api, era: str) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         (message,) = (await model.client.get_prompt("rotate_client_token", {"client_token": "Shop"})).messages
     assert isinstance(message.content, mcp_types.TextContent)
     text = message.content.text
@@ -162,7 +162,7 @@ async def test_a_rotation_keeps_the_old_token_until_the_user_says_so(api: Api, e
 async def test_a_wrong_request_for_a_prompt_is_the_clients_mistake(
     api: Api, era: str, name: str, arguments: dict[str, str] | None, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         with pytest.raises(MCPError) as refused:
             await model.client.get_prompt(name, arguments)
     assert (refused.value.error.code, refused.value.error.message) == (mcp_types.INVALID_PARAMS, says)

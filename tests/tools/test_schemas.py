@@ -10,8 +10,8 @@ import anyio
 import jsonschema
 import pytest
 
-from runtype_mcp.tools import ENDPOINTS
-from tests.support import ERAS, MODERN, Api, assistant, text_of
+from runtype_mcp.tools import SPECS
+from tests.support import ERAS, MODERN, Api, mcp_client, text_of
 from tests.tools import update_snapshot
 from tests.tools.checks import tokens
 from tests.tools.update_snapshot import SNAPSHOT, tools_list
@@ -25,8 +25,8 @@ def listed() -> dict[str, Json]:
     return {tool["name"]: tool for tool in anyio.run(tools_list)}
 
 
-TOOLS = [endpoint.name for endpoint in ENDPOINTS]
-every_tool = pytest.mark.parametrize("name", TOOLS)
+TOOL_NAMES = [spec.name for spec in SPECS]
+every_tool = pytest.mark.parametrize("name", TOOL_NAMES)
 
 
 def nodes(schema: Any) -> Iterator[Json]:
@@ -41,8 +41,8 @@ def nodes(schema: Any) -> Iterator[Json]:
 
 
 def test_the_tools_are_the_eight_endpoints_and_the_audit() -> None:
-    assert list(listed()) == TOOLS
-    assert sorted(TOOLS) == [
+    assert list(listed()) == TOOL_NAMES
+    assert sorted(TOOL_NAMES) == [
         "audit_client_tokens",
         "create_client_token",
         "delete_client_token",
@@ -81,7 +81,7 @@ def test_input_schemas_are_closed_and_every_property_is_described(name: str) -> 
 async def test_an_unknown_argument_is_refused_by_the_schema_and_by_the_server(api: Api, name: str) -> None:
     validator = jsonschema.Draft202012Validator(listed()[name]["inputSchema"])
     assert [error.validator for error in validator.iter_errors({"nonsense": 1})].count("additionalProperties") == 1
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         result = await model.call(name, nonsense=1)
         assert result.is_error
         assert "nonsense: unknown argument" in text_of(result)
@@ -222,7 +222,7 @@ async def test_the_list_depends_on_the_operators_settings_alone(era: str) -> Non
 
 @pytest.mark.anyio
 async def test_the_list_costs_no_request(api: Api, era: str) -> None:
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         await model.client.list_tools()
         assert not api.received
 

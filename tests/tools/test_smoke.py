@@ -1,12 +1,12 @@
 import pytest
 
-from tests.support import Api, accept, assistant, subprocess_assistant
+from tests.support import Api, accept, mcp_client, stdio_client
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_token_is_created_and_deleted(api: Api, era: str) -> None:
-    async with assistant(api, era, accept("Shop")) as model:
+    async with mcp_client(api, era, accept("Shop")) as model:
         token = await model.create()
         result = await model.call("delete_client_token", client_token=token["id"], confirm=True, expected_name="Shop")
         assert not result.is_error
@@ -15,5 +15,5 @@ async def test_a_token_is_created_and_deleted(api: Api, era: str) -> None:
 
 
 async def test_a_subprocess_serves_the_sandbox(era: str) -> None:
-    async with subprocess_assistant(["--sandbox"], era) as model:
+    async with stdio_client(["--sandbox"], era) as model:
         assert "rows:" in await model.text("list_client_tokens", limit=2)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support import AGENT, FLOW, MODERN, Api, accept, assistant
+from tests.confirmations import AGENT_2, FLOW_2, OTHER_SITE, SITE, put
+from tests.support import AGENT, FLOW, MODERN, Api, accept, mcp_client
 from tests.tools.checks import VALUE, Json, call, not_sent, refusal
-from tests.what_it_asks import AGENT_2, FLOW_2, OTHER_SITE, SITE, put
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +70,7 @@ async def test_what_is_given_is_sent_and_told_and_nothing_else(
     api: Api, given: Json, arrived: Json, changed: dict[str, tuple[Any, Any]]
 ) -> None:
     target = put(api.store, flowIds=[FLOW])
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         data = await call(api, model, TOOL, client_token=target, **given, **YES)
         assert sent(api, target) == arrived
         assert changes(data) == changed
@@ -80,7 +80,7 @@ async def test_what_is_given_is_sent_and_told_and_nothing_else(
 
 async def test_a_change_on_either_era_is_told(api: Api, era: str) -> None:
     target = put(api.store)
-    async with assistant(api, era, accept("Shop")) as model:
+    async with mcp_client(api, era, accept("Shop")) as model:
         data = await call(api, model, TOOL, client_token="Shop", config={"theme": "dark"})
         assert changes(data) == {"config": ({}, {"theme": "dark"})}
         assert sent(api, target) == {"config": {"theme": "dark"}}
@@ -120,7 +120,7 @@ async def test_a_change_on_either_era_is_told(api: Api, era: str) -> None:
 )
 async def test_clearing_is_said_and_sent_as_null(api: Api, token: Json, given: Json, arrived: Json | None) -> None:
     target = put(api.store, **token)
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         await call(api, model, TOOL, client_token=target, **given, **YES)
         body = sent(api, target)
         assert arrived is None or body == arrived
@@ -128,7 +128,7 @@ async def test_clearing_is_said_and_sent_as_null(api: Api, token: Json, given: J
 
 async def test_null_clears_nothing(api: Api) -> None:
     target = put(api.store, targetAlias="live")
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         await call(api, model, TOOL, client_token=target, target_alias=None, name="New")
         assert sent(api, target) == {"name": "New"}
 
@@ -136,7 +136,7 @@ async def test_null_clears_nothing(api: Api) -> None:
 async def test_a_legacy_pin_is_left_alone(api: Api) -> None:
     api.seeded()
     (record,) = [r for r in api.store.newest_first() if r.token["name"] == "Help centre 2023"]
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         await call(api, model, TOOL, client_token=record.token["id"], config={"theme": "dark"})
         after = api.store.get(record.token["id"])
         assert after is not None
@@ -176,7 +176,7 @@ async def test_a_legacy_pin_is_left_alone(api: Api) -> None:
 )
 async def test_bad_arguments_are_explained_and_nothing_is_sent(api: Api, token: Json, given: Json, said: str) -> None:
     target = put(api.store, **token)
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         text = await not_sent(api, model, TOOL, client_token=target, **given)
         assert said in text
         assert "0123456789abcdef" not in text
@@ -200,7 +200,7 @@ async def test_what_does_not_fit_the_token_is_explained_and_not_written(
     api: Api, token: Json, given: Json, said: str
 ) -> None:
     target = put(api.store, **token)
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         for more in ({}, YES):
             text = await refusal(api, model, TOOL, client_token=target, **given, **more)
             assert said in text
@@ -209,7 +209,7 @@ async def test_what_does_not_fit_the_token_is_explained_and_not_written(
 
 async def test_clearing_a_default_lets_the_flows_change(api: Api) -> None:
     target = put(api.store, flowIds=[FLOW], defaultFlowId=FLOW)
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         given = {"flow_ids": [FLOW_2], "clear": ["default_flow_id"]}
         await call(api, model, TOOL, client_token=target, **given, **YES)
         assert sent(api, target) == {"flowIds": [FLOW_2], "defaultFlowId": None}
@@ -217,14 +217,14 @@ async def test_clearing_a_default_lets_the_flows_change(api: Api) -> None:
 
 async def test_the_apis_warnings_arrive_word_for_word(api: Api, era: str) -> None:
     target = put(api.store)
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         data = await call(api, model, TOOL, client_token=target, allowed_origins=[SITE, "*"], **YES)
         assert data["warnings"] == ["Any website can use this token."]
 
 
 async def test_the_result_shows_the_token_as_it_is_afterwards(api: Api, era: str) -> None:
     target = put(api.store)
-    async with assistant(api, era) as model:
+    async with mcp_client(api, era) as model:
         data = await call(api, model, TOOL, client_token=target, name="New", is_active=False, **YES)
         assert (data["clientToken"]["name"], data["clientToken"]["isActive"]) == ("New", False)
 
@@ -232,7 +232,7 @@ async def test_the_result_shows_the_token_as_it_is_afterwards(api: Api, era: str
 async def test_a_secret_in_a_config_is_sent_as_it_is_and_never_shown(api: Api) -> None:
     secret = "rt_live_" + "0a1b2c3d" * 4
     target = put(api.store)
-    async with assistant(api, MODERN) as model:
+    async with mcp_client(api, MODERN) as model:
         for more in ({}, YES):
             result = await model.call(TOOL, client_token=target, config={"key": secret}, **more)
             assert secret not in result.model_dump_json()

@@ -1,0 +1,1 @@
+"""Who calls: one frozen `Caller` for each call, made by the server's `Identity`."""

@@ -1,0 +1,289 @@
+"""What comes back, shaped for a model: small, flat, without secrets, with the next step where there is one.
+
+A view's data is the structured result; `as_text` writes the same facts as compact lines, because hosts differ in
+which of the two they show the model. Fields that are null or empty are left out of both.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from runtype_mcp.api import models
+from runtype_mcp.policy.sanitize import fence, new_nonce, sanitize_line
+
+if TYPE_CHECKING:
+    from runtype_mcp.tools.approval import Plan  # it loads the SDK, which a terminal's commands do without
+
+NAME_LENGTH = 255
+VISITOR_NAME_LENGTH = 80
+VISITOR_MESSAGE_LENGTH = 200
+
+
+class Result(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+    def data(self) -> dict[str, Any]:
+        """The structured result, in the API's names."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def text(self) -> str:
+        return as_text(self.data())
+
+
+class Summary(Result):
+    """The facts that tell tokens apart."""
+
+    id: str
+    name: str | None = None
+    environment: str
+    is_active: bool | None = None
+    allowed_origins: list[str]
+    last_used_at: str | None = None
+    conversation_count: int | None = None
+
+
+class Token(Summary):
+    """Every fact about a token but its value."""
+
+    agent_ids: list[str] | None = None
+    flow_ids: list[str] | None = None
+    default_flow_id: str | None = None
+    target_alias: str | None = None
+    target_version_id: str | None = None
+    product_surface_id: str | None = None
+    rate_limit_per_minute: int | None = None
+    rate_limit_per_hour: int | None = None
+    max_messages_per_session: int | None = None
+    session_idle_timeout_minutes: int | None = None
+    config: dict[str, Any] | None = None
+    value_ends_with: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+
+
+class TokenList(Result):
+    """Summaries are a table, because the names of fields would cost half of a long list; full tokens are not."""
+
+    columns: list[str] | None = None
+    rows: list[list[Any]] | None = None
+    client_tokens: list[Token] | None = None
+    count: int
+    total: int | None = None  # known only when every page was read
+    has_more: bool
+    next_offset: int | None = None
+    note: str | None = None
+
+
+class TokenResult(Result):
+    client_token: Token
+    next: str | None = None
+
+
+class Change(Result):
+    """Values as compact JSON, because a setting may be of any type."""
+
+    field: str
+    before: str
+    after: str
+
+
+class MutationResult(Result):
+    """The result of a gated call: done, or only previewed."""
+
+    status: Literal["done", "preview"] = "done"
+    client_token: Summary | None = None
+    effects: list[str] | None = None
+    undo: str | None = None
+    confirm_call: str | None = None
+    note: str | None = None
+
+
+class UpdateResult(MutationResult):
+    changes: list[Change] | None = None
+    warnings: list[str] | None = None
+
+
+class SecretResult(MutationResult):
+    """The result of a call that makes or reads a value. `value` is the one field that may carry it."""
+
+    value: str | None = Field(default=None, repr=False)
+    delivered: str | None = None  # where the value went instead
+    warnings: list[str] | None = None
+    next: str | None = None
+
+
+class ValueResult(SecretResult):
+    matches: bool | None = None  # of verify
+
+
+class Conversation(Result):
+    """An outline, without a visitor's words: those stand in the list's `visitor_text` alone."""
+
+    id: str
+    message_count: int | None = None
+    flow_id: str | None = None
+    created_at: str
+    updated_at: str
+
+
+class ConversationList(Result):
+    conversations: list[Conversation]
+    visitor_text: str | None = None
+    count: int
+    has_more: bool
+    next_offset: int | None = None
+
+
+class Finding(Result):
+    severity: Literal["high", "medium", "low"]
+    rule: str
+    id: str
+    name: str | None = None
+    reason: str
+    fix: str
+
+
+class Audit(Result):
+    findings: list[Finding]
+    checked: int
+    high: int
+    medium: int
+    low: int
+    has_more: bool
+
+
+def summary(token: models.ClientToken) -> Summary:
+    return Summary(
+        id=token.id,
+        name=sanitize_line(token.name, NAME_LENGTH),
+        environment=token.environment,
+        is_active=token.is_active,
+        allowed_origins=token.allowed_origins,
+        last_used_at=(token.last_used_at or "never")[:10],
+        conversation_count=token.conversation_count,
+    )
+
+
+def one_line(token: models.ClientToken) -> str:
+    """What tells one token from another of its name."""
+    used = (token.last_used_at or "never")[:10]
+    state = "active" if token.is_active else "inactive"
+    places = ", ".join(sanitize_line(entry, 100) for entry in token.allowed_origins[:3])
+    return f"{token.id} ({token.environment}, {state}, {places}, last used {used})"
+
+
+COLUMNS = ["id", "name", "environment", "isActive", "allowedOrigins", "lastUsedAt"]
+
+
+def row(token: models.ClientToken) -> list[Any]:
+    """A summary as a row of `COLUMNS`. Nobody counts conversations for a list."""
+    facts = summary(token).model_dump(by_alias=True)
+    return [facts[column] for column in COLUMNS]
+
+
+def full(token: models.ClientToken) -> Token:
+    """Every fact about a token but its value."""
+    given = token.model_dump(exclude={"name", "token_hint", "pin_to_version", "agent_ids", "flow_ids", "config"})
+    return Token(
+        **given | {"last_used_at": token.last_used_at or "never"},
+        name=sanitize_line(token.name, NAME_LENGTH),
+        agent_ids=token.agent_ids or None,
+        flow_ids=token.flow_ids or None,
+        config=token.config or None,
+        # The last four characters only: a version of the API that put more there would leak it.
+        value_ends_with=token.token_hint[-4:] if token.token_hint else None,
+    )
+
+
+def preview(result: type[Result], plan: Plan, policy: str) -> Result:
+    """What a gated call would do."""
+    return result.model_validate(
+        {
+            "status": "preview",
+            "client_token": summary(plan.token) if plan.token else None,
+            "effects": [effect.sentence for effect in plan.effects],
+            "undo": plan.undo,
+            "confirm_call": plan.confirm_call(),
+            "note": f"Nothing was changed. {policy}",
+        }
+    )
+
+
+def conversations(found: list[models.Conversation], has_more: bool, next_offset: int | None) -> ConversationList:
+    """Conversations, with everything that a visitor wrote in one fenced block: data that no instruction can leave."""
+    rows: list[Conversation] = []
+    words: list[str] = []
+    for item in found:
+        flow, count = item.flow_id, item.message_count
+        rows.append(
+            Conversation(
+                id=sanitize_line(item.id, 128),
+                message_count=count if isinstance(count, int) else None,
+                flow_id=flow if isinstance(flow, str) and re.fullmatch(r"[\w-]{1,128}", flow) else None,
+                created_at=item.created_at[:19],
+                updated_at=item.updated_at[:19],
+            )
+        )
+        # An Origin header is whatever a program sends, so it is a visitor's word too.
+        said = [
+            ("name", item.name, VISITOR_NAME_LENGTH),
+            ("first message", item.first_message, VISITOR_MESSAGE_LENGTH),
+            ("origin", item.origin if isinstance(item.origin, str) else None, VISITOR_NAME_LENGTH),
+        ]
+        parts = [f"{label}: {cleaned}" for label, raw, most in said if (cleaned := sanitize_line(raw, most))]
+        if parts:
+            words.append(f"{sanitize_line(item.id, 128)} {'; '.join(parts)}")
+    return ConversationList(
+        conversations=rows,
+        visitor_text=fence(words, new_nonce()) if words else None,
+        count=len(rows),
+        has_more=has_more,
+        next_offset=next_offset,
+    )
+
+
+def as_text(data: dict[str, Any]) -> str:
+    """The same facts as `data`, a line each. No text from a token can pass for another fact or another line."""
+    lines: list[str] = []
+    for key, value in data.items():
+        if isinstance(value, str):
+            lines.append(f"{key}: {value}")  # our own words; what visitors wrote is fenced
+        elif isinstance(value, list) and value and isinstance(value[0], list):
+            lines += [f"{key}:", *("\t".join(map(_fact, item)) for item in value)]
+        elif isinstance(value, list) and value and (isinstance(value[0], dict) or any(len(str(v)) > 60 for v in value)):
+            lines.append(f"{key}:")
+            lines += [f"- {_line(item)}" for item in value]
+        else:
+            lines.append(f"{key}: {_line(value)}")
+    return "\n".join(lines)
+
+
+def _line(value: Any) -> str:
+    match value:
+        case str():
+            return value if value.isprintable() else compact(value)
+        case dict() if value:
+            return "; ".join(f"{name}: {_fact(item)}" for name, item in value.items())
+        case _:
+            return _fact(value)
+
+
+def _fact(value: Any) -> str:
+    match value:
+        case str():
+            return value if value.isprintable() and "; " not in value else compact(value)
+        case list() if all(isinstance(item, str) for item in value):
+            return ", ".join(compact(item) if ", " in item else _fact(item) for item in value) or "none"
+        case _:
+            return compact(value)
+
+
+def compact(value: Any) -> str:
+    """JSON without what only costs tokens, on one line to every reader."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if text.isprintable() else json.dumps(value, separators=(",", ":"))

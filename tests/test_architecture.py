@@ -1,0 +1,144 @@
+"""Which module may import which, read from the source, lazy and relative imports included."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import runtype_mcp
+
+ROOT = Path(runtype_mcp.__file__).parent
+MODULES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
+
+# Each line may import from itself and from the lines that it names: one way, down the list.
+MAY_IMPORT = {
+    "__init__.py": set[str](),
+    "__main__.py": {"cli"},
+    "cli.py": {"runtype_mcp", "stdio", "commands"},
+    "commands": {
+        *("runtype_mcp", "stdio", "http", "server", "sandbox", "tools", "storage", "policy", "api"),
+        *("results", "identity", "settings", "errors"),
+    },
+    "http": {"runtype_mcp", "server", "listen"},
+    "server.py": {"runtype_mcp", "tools", "storage", "policy", "api", "sandbox", "identity", "settings"},
+    "stdio": {"runtype_mcp"},
+    "tools": {"runtype_mcp", "storage", "policy", "api", "results", "identity", "settings", "errors"},
+    "results.py": {"policy", "api", "tools"},
+    "identity.py": {"policy", "api", "settings", "errors"},
+    "storage": {"policy", "errors"},
+    "policy": {"api"},
+    "api": {"runtype_mcp", "errors"},
+    "settings.py": {"policy"},
+    "errors.py": set[str](),
+    "sandbox": {"listen"},
+    "listen.py": set[str](),
+}
+SPEAKS_MCP = ("server.py", "tools", "http", "stdio", "commands", "identity.py")
+"""`policy/`, `api/`, `storage/` and the rest know nothing of the protocol, not even lazily."""
+NETWORK = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "aiohttp", "urllib3"}
+READS_OR_WRITES = {
+    "os",
+    "pathlib",
+    "sqlite3",
+    "socket",
+    "subprocess",
+    "shutil",
+    "tempfile",
+    "anyio",
+    "asyncio",
+    "filelock",
+}
+
+
+def imports(path: str) -> Iterator[str]:
+    """The absolute names of all that a module imports, wherever in it."""
+    package = ["runtype_mcp", *Path(path).parent.parts]
+    for node in ast.walk(MODULES[path]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def parts(path: str) -> set[str]:
+    """The parts of this package that a module imports from; `runtype_mcp` stands for the package alone."""
+    found = set[str]()
+    for name in imports(path):
+        first, _, rest = name.partition(".")
+        if first == "runtype_mcp":
+            part = rest.partition(".")[0]
+            found.add(part if (ROOT / part).is_dir() or (ROOT / f"{part}.py").is_file() else "runtype_mcp")
+    return found
+
+
+def libraries(path: str) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+def rule(path: str) -> str:
+    """The rule that names this module: its folder's, or its own."""
+    return path.partition("/")[0]
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_a_module_imports_only_from_below(path: str) -> None:
+    assert rule(path) in MAY_IMPORT, "no rule names this module: say above what it may import"
+    assert parts(path) <= MAY_IMPORT[rule(path)] | {rule(path).removesuffix(".py")}
+
+
+def test_every_rule_names_a_module_that_exists() -> None:
+    assert MAY_IMPORT.keys() == {rule(path) for path in MODULES}
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_only_what_serves_knows_the_protocol(path: str) -> None:
+    if not path.startswith(SPEAKS_MCP):
+        assert not {"mcp", "mcp_types"} & libraries(path)
+
+
+def test_policy_does_no_input_or_output() -> None:
+    for path in MODULES:
+        if rule(path) == "policy":
+            assert not (NETWORK | READS_OR_WRITES) & libraries(path), path
+            assert "runtype_mcp.api.client" not in {name.rpartition(".")[0] for name in imports(path)}, path
+
+
+def test_http_is_spoken_in_one_place() -> None:
+    assert {path for path in MODULES if NETWORK & libraries(path)} == {"api/client.py"}
+
+
+def test_only_one_boundary_catches_everything() -> None:
+    caught = [
+        (path, handler)
+        for path, tree in MODULES.items()
+        for handler in ast.walk(tree)
+        if isinstance(handler, ast.ExceptHandler) and everything(handler)
+    ]
+    ((path, handler),) = caught
+    assert path == "tools/pipeline.py"
+    assert "the one boundary" in (ROOT / path).read_text().splitlines()[handler.lineno - 1]
+
+
+def everything(handler: ast.ExceptHandler) -> bool:
+    if handler.type is None:
+        return True
+    named = {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
+    return bool(named & {"Exception", "BaseException"})
+
+
+def test_nothing_is_made_when_a_module_is_imported() -> None:
+    """No client, no settings and no server at module level: each belongs to a call of `build_server`."""
+    kinds = {"RuntypeClient", "AsyncClient", "Settings", "load", "RuntypeServer", "MCPServer", "build_server"}
+    for path, tree in MODULES.items():
+        for statement in tree.body:
+            if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Call):
+                assert not kinds & {node.id for node in ast.walk(statement.value) if isinstance(node, ast.Name)}, path
+
+
+def test_no_module_is_longer_than_a_reader_can_hold() -> None:
+    assert {path: lines for path in MODULES if (lines := len((ROOT / path).read_text().splitlines())) > 350} == {}

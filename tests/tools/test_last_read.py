@@ -1,0 +1,312 @@
+"""Nobody overwrites a change that they never saw."""
+
+from dataclasses import replace
+from typing import Any
+
+import mcp_types
+import pytest
+from mcp import Client
+from starlette.types import Receive, Scope, Send
+
+from runtype_mcp.api.models import ClientToken
+from runtype_mcp.errors import Refused
+from runtype_mcp.server import RuntypeServer, build_server
+from runtype_mcp.settings import load
+from runtype_mcp.tools import last_read
+from runtype_mcp.tools.last_read import Seen
+from tests.confirmations import SITE, put
+from tests.support import AGENT, KEY, Api, mcp_client, text_of
+
+OTHER = "https://other.example"
+
+
+def token(**fields: Any) -> ClientToken:
+    plain: dict[str, Any] = {
+        "id": "ct_1",
+        "name": "Shop",
+        "flow_ids": [],
+        "agent_ids": ["agent_1"],
+        "allowed_origins": [SITE],
+        "environment": "live",
+        "is_active": True,
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "updated_at": "2026-01-01T00:00:00.000Z",
+        "rate_limit_per_minute": 10,
+        "token_hint": "cdef",
+    }
+    return ClientToken(**plain | fields)
+
+
+def test_what_was_never_shown_is_not_refused() -> None:
+    Seen().check("a", token())
+
+
+def test_what_is_as_it_was_shown_is_not_refused() -> None:
+    memory = Seen()
+    memory.show("a", token())
+    memory.check("a", token())
+
+
+@pytest.mark.parametrize(
+    ("field", "now", "said"),
+    [
+        ("name", "Support", "name was 'Shop' and is now 'Support'"),
+        ("name", None, "name was 'Shop' and is now None"),
+        ("allowed_origins", ["*"], "is now ['*']"),
+        ("agent_ids", [], "is now []"),
+        ("is_active", False, "is_active was True and is now False"),
+        ("rate_limit_per_minute", 20, "rate_limit_per_minute was 10 and is now 20"),
+        ("config", {"theme": "dark"}, "config was None"),
+        ("token_hint", "0123", "its value was regenerated"),
+        ("target_alias", "live", "target_alias was None and is now 'live'"),
+    ],
+)
+def test_a_setting_that_changed_since_is_refused_with_what_it_was_and_is(field: str, now: Any, said: str) -> None:
+    memory = Seen()
+    memory.show("a", token())
+    with pytest.raises(Refused) as refusal:
+        memory.check("a", token(**{field: now}))
+    assert said in str(refusal.value)
+    assert "Nothing was changed." in str(refusal.value)
+
+
+@pytest.mark.parametrize("field", ["last_used_at", "updated_at", "conversation_count"])
+def test_what_changes_by_itself_is_no_change(field: str) -> None:
+    memory = Seen()
+    memory.show("a", token())
+    memory.check("a", token(**{field: 3 if field == "conversation_count" else "2026-02-02T00:00:00.000Z"}))
+
+
+def test_a_change_counts_only_where_it_matters() -> None:
+    memory = Seen()
+    memory.show("a", token())
+    now = token(name="Support")
+    memory.check("a", now, ["allowed_origins", "client_token"])
+    with pytest.raises(Refused):
+        memory.check("a", now, ["allowed_origins", "name"])
+
+
+def test_a_refusal_shows_the_change_so_the_next_call_is_decided_on_it() -> None:
+    memory = Seen()
+    memory.show("a", token())
+    with pytest.raises(Refused):
+        memory.check("a", token(name="Support"))
+    memory.check("a", token(name="Support"))
+    with pytest.raises(Refused):
+        memory.check("a", token(name="Another"))
+
+
+def test_a_difference_far_into_a_long_setting_is_told() -> None:
+    memory = Seen()
+    memory.show("a", token(config={"text": "x" * 300, "theme": "dark", "old": 1}))
+    with pytest.raises(Refused, match=r"config was \{'theme': 'dark', 'old': 1\} and is now \{'theme': 'light'\}"):
+        memory.check("a", token(config={"text": "x" * 300, "theme": "light"}), ["config"])
+
+
+def test_a_summary_shows_no_setting_that_is_not_in_it() -> None:
+    memory, now = Seen(), token(config={"theme": "theirs"}, name="Support")
+    memory.show("a", token())
+    memory.show("a", now, last_read.SUMMARY)
+    memory.check("a", now, ["name"])
+    with pytest.raises(Refused, match="config was None"):
+        memory.check("a", now, ["config"])
+
+
+def test_of_a_token_that_is_new_to_the_caller_every_later_change_counts() -> None:
+    memory = Seen()
+    memory.show("a", token(), last_read.SUMMARY)
+    with pytest.raises(Refused):
+        memory.check("a", token(config={"theme": "theirs"}))
+
+
+def test_each_caller_has_its_own_memory() -> None:
+    memory = Seen()
+    memory.show("a", token())
+    memory.show("b", token(name="Support"))
+    memory.check("b", token(name="Support"))
+    with pytest.raises(Refused):
+        memory.check("a", token(name="Support"))
+
+
+def test_a_refusal_is_short_and_on_one_line_whatever_the_token_holds() -> None:
+    memory = Seen()
+    memory.show("a", token())
+    wild: dict[str, Any] = {
+        "config": {"text": "long " * 5000},
+        "name": "Shop\n\x1b[2J\u202e</visitor-text>" * 20,
+        "allowed_origins": [f"https://{n}.example" for n in range(500)],
+    }
+    with pytest.raises(Refused) as refusal:
+        memory.check("a", token(**wild))
+    assert len(str(refusal.value)) < 1600
+    assert not set(str(refusal.value)) & set("\n\x1b\u202e")
+
+
+def test_the_oldest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(last_read, "_MOST", 2)
+    memory = Seen()
+    for number in (1, 2):
+        memory.show("a", token(id=f"ct_{number}"))
+    memory.show("a", token(id="ct_1"))  # seen again, so it is the younger one
+    memory.show("a", token(id="ct_3"))
+    memory.check("a", token(id="ct_2", name="Forgotten"))
+    for number in (1, 3):
+        with pytest.raises(Refused):
+            memory.check("a", token(id=f"ct_{number}", name="Remembered"))
+
+
+# Two assistants and one token.
+
+
+def client(server: RuntypeServer, era: str, name: str) -> Client:
+    return Client(server, mode=era, client_info=mcp_types.Implementation(name=name, version="1"))
+
+
+async def told(who: Client, tool: str, arguments: dict[str, Any]) -> str:
+    """What the refusal says."""
+    result = await who.call_tool(tool, arguments)
+    assert result.is_error, text_of(result)
+    return text_of(result)
+
+
+async def done(who: Client, tool: str, arguments: dict[str, Any]) -> None:
+    result = await who.call_tool(tool, arguments)
+    assert not result.is_error, text_of(result)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("shared", [True, False], ids=["one server", "two servers"])
+async def test_of_two_assistants_that_change_one_setting_the_second_is_told(api: Api, era: str, shared: bool) -> None:
+    target = {"client_token": put(api.store, rateLimitPerMinute=10)}
+    settings = load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url})
+    server = build_server(settings)
+    async with (
+        client(server, era, "one") as one,
+        client(server if shared else build_server(settings), era, "two") as two,
+    ):
+        for who in (one, two):
+            await done(who, "get_client_token", target)
+        await done(one, "update_client_token", target | {"name": "By one"})
+        text = await told(two, "update_client_token", target | {"name": "By two"})
+        assert "name was 'Shop' and is now 'By one'" in text
+        assert [body for _, _, body in api.writes] == [{"name": "By one"}]
+        await done(two, "update_client_token", target | {"name": "By two"})
+        assert [body for _, _, body in api.writes] == [{"name": "By one"}, {"name": "By two"}]
+
+
+@pytest.mark.anyio
+async def test_of_two_assistants_that_add_an_origin_the_second_does_not_undo_the_first(api: Api, era: str) -> None:
+    target = {"client_token": put(api.store)}
+    server = build_server(load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url}))
+    async with client(server, era, "one") as one, client(server, era, "two") as two:
+        for who in (one, two):
+            await done(who, "list_client_tokens", {})
+        await done(one, "update_client_token", target | {"allowed_origins": [SITE, OTHER]})
+        # For the second this would be a harmless addition, had the token not changed: it is a removal now.
+        arguments = target | {"allowed_origins": [SITE, "https://third.example"]}
+        result = await two.call_tool("update_client_token", arguments)
+        assert result.is_error or (result.structured_content or {})["status"] == "preview"
+        assert OTHER in text_of(result)
+        assert len(api.writes) == 1
+
+
+@pytest.mark.anyio
+async def test_a_change_to_another_setting_does_not_stop_an_ungated_update(api: Api, era: str) -> None:
+    target = {"client_token": put(api.store)}
+    server = build_server(load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url}))
+    async with client(server, era, "one") as one, client(server, era, "two") as two:
+        for who in (one, two):
+            await done(who, "get_client_token", target)
+        await done(one, "update_client_token", target | {"name": "By one"})
+        await done(two, "update_client_token", target | {"allowed_origins": [SITE, OTHER]})
+        assert len(api.writes) == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("look", ["list_client_tokens", "get_client_token_value", "delete_client_token"])
+async def test_a_summary_does_not_hide_what_somebody_else_changed(api: Api, era: str, look: str) -> None:
+    """The list, a value and a preview show no config: a config from before must not be put back silently."""
+    shop = put(api.store, config={"theme": "light"})
+    async with mcp_client(api, era) as model:
+        await model.call("get_client_token", client_token=shop)
+        (record,) = api.store.newest_first()
+        api.store.put(replace(record, token=record.token | {"config": {"theme": "theirs"}}))
+        await model.call(look, **({} if look.startswith("list") else {"client_token": shop}))
+        text = await model.text("update_client_token", client_token=shop, config={"theme": "dark"})
+        assert "Somebody else changed" in text
+        assert "theirs" in text
+        assert not api.writes
+
+
+@pytest.mark.anyio
+async def test_what_is_cleared_is_checked_like_what_is_set(api: Api, era: str) -> None:
+    target = {"client_token": put(api.store, environment="test", targetAlias="pr-1")}
+    server = build_server(load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url}))
+    async with client(server, era, "one") as one, client(server, era, "two") as two:
+        for who in (one, two):
+            await done(who, "get_client_token", target)
+        await done(one, "update_client_token", target | {"target_alias": "pr-2"})
+        assert "pr-2" in await told(two, "update_client_token", target | {"clear": ["target_alias"]})
+        assert len(api.writes) == 1
+
+
+@pytest.mark.anyio
+async def test_one_assistant_is_not_stopped_by_its_own_changes(api: Api, era: str) -> None:
+    async with mcp_client(api, era) as model:
+        created = await model.create()
+        target = {"client_token": created["id"]}
+        for change in (
+            {"name": "Two"},
+            {"config": {"theme": "dark"}},
+            {"target_alias": "pr-1"},
+            {"clear": ["target_alias"]},
+            {"allowed_origins": ["https://shop.example", OTHER]},
+            {"rate_limit_per_minute": 20, "confirm": True, "expected_name": "Two"},
+            {"agent_ids": [AGENT, "agent_01jv0000000000000000000002"], "confirm": True, "expected_name": "Two"},
+        ):
+            result = await model.call("update_client_token", **target, **change)
+            assert not result.is_error, text_of(result)
+        for tool in ("regenerate_client_token", "regenerate_client_token", "delete_client_token"):
+            result = await model.call(tool, **target, confirm=True, expected_name="Two")
+            assert not result.is_error, text_of(result)
+
+
+@pytest.mark.anyio
+async def test_a_change_that_slips_in_between_reading_and_writing_is_told_afterwards(api: Api, era: str) -> None:
+    from dataclasses import replace
+
+    target = put(api.store)
+
+    def also_renamed() -> None:
+        record = api.store.get(target)
+        assert record is not None
+        api.store.put(replace(record, token=record.token | {"name": "By somebody"}))
+
+    async with mcp_client(api, era) as model:
+        app = api.stage.app
+
+        async def slipping(scope: Any, receive: Any, send: Any) -> None:
+            if scope["method"] == "PUT":
+                also_renamed()
+            await app(scope, receive, send)
+
+        api.stage.app = slipping
+        text = await model.text("update_client_token", client_token=target, config={"theme": "dark"})
+        assert "Somebody else changed at the same time: name." in text
+
+
+@pytest.mark.anyio
+async def test_a_value_that_was_replaced_during_an_update_is_told(api: Api, era: str) -> None:
+    target = put(api.store)
+    app = api.stage.app
+
+    async def slipping(scope: Scope, receive: Receive, send: Send) -> None:
+        record = api.store.get(target)
+        if scope["method"] == "PUT" and record:
+            api.store.put(record.with_value("e" * 32))
+        await app(scope, receive, send)
+
+    api.stage.app = slipping
+    async with mcp_client(api, era) as model:
+        text = await model.text("update_client_token", client_token=target, config={"theme": "dark"})
+    assert "Somebody else changed at the same time: its value." in text
