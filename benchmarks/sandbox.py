@@ -4,9 +4,8 @@ import signal
 import sys
 
 from runtype_mcp.sandbox.app import create_app
-from runtype_mcp.sandbox.seed import seed_many
-from runtype_mcp.sandbox.serve import running
 from runtype_mcp.sandbox.store import Store
+from tests.support import running, seed_many
 
 store = Store()
 seed_many(store, int(sys.argv[1]))

@@ -22,7 +22,7 @@ from mcp import Client
 
 from benchmarks.measure import upstream
 from runtype_mcp.server import build_server
-from runtype_mcp.settings import load
+from runtype_mcp.settings import Settings
 
 SAMPLES = 40
 AT_ONCE = 8
@@ -69,7 +69,7 @@ def mix(tokens: list[tuple[str, str]]) -> Iterator[Call]:
 
 
 async def soak(url: str, calls: int) -> list[Sample]:
-    server = build_server(load({"RUNTYPE_API_KEY": "rt_test_soak", "RUNTYPE_BASE_URL": url}))
+    server = build_server(Settings.from_env({"RUNTYPE_API_KEY": "rt_test_soak", "RUNTYPE_BASE_URL": url}))
     async with Client(server) as client:
         first = await client.call_tool("list_client_tokens", {"limit": 200})
         assert first.structured_content is not None, first.content

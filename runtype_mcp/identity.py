@@ -1,1 +1,78 @@
-"""Who calls: one frozen `Caller` for each call, made by the server's `Identity`."""
+"""Who calls: one frozen `Caller` for each call, made by the server's `Identity`.
+
+Over stdio, and on a server of one key, everybody is the key: `StaticKey`. Whoever the caller is owns what they were
+shown, the questions that they were asked, their tickets and their lines in the audit log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from mcp.server.mcpserver import Context
+
+from runtype_mcp.api.client import RuntypeClient
+from runtype_mcp.api.scoped_client import READ_SCOPES, SCOPES, ScopedClient
+from runtype_mcp.policy.redaction import Redactor
+from runtype_mcp.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One caller, for the length of one call.
+
+    Attributes:
+        name: for people and the audit log. Over stdio it is what the client says of itself, so nothing trusts it.
+        subject: owns what was shown and asked. Two callers of one subject see each other's tickets.
+        api: the API, as far as this caller may go.
+        redactor: masks secrets, this caller's own key included.
+        account: names the Runtype account without telling its key. A yes for one account is none for another.
+    """
+
+    name: str
+    subject: str
+    api: ScopedClient
+    redactor: Redactor
+    account: str
+
+
+@runtime_checkable
+class Identity(Protocol):
+    """Finds out who calls."""
+
+    redactor: Redactor
+    """Masks secrets where nobody in particular calls: in logs, and in what a client names."""
+
+    def caller(self, context: Context[Any, Any]) -> Caller:
+        """The caller of one request."""
+
+    async def aclose(self) -> None:
+        """Close the connections to the API."""
+
+
+class StaticKey:
+    """Everybody acts with the one key of the server's settings."""
+
+    def __init__(self, settings: Settings, client: RuntypeClient) -> None:
+        self._client, self._environment = client, settings.environment
+        self._scopes = READ_SCOPES if settings.read_only else SCOPES
+        self._account = hashlib.sha256(f"{settings.base_url} {settings.api_key}".encode()).hexdigest()
+        self.redactor = Redactor([settings.api_key] if settings.api_key else [])
+
+    def caller(self, context: Context[Any, Any]) -> Caller:
+        params = context.session.client_params
+        info = params.client_info if params else None
+        name = f"{info.name} {info.version}".strip() if info else "unknown client"
+        session = (context.headers or {}).get("mcp-session-id", "")
+        name = f"{name} {session[:8]}".strip()
+        return Caller(
+            name=name,
+            subject=name,
+            api=ScopedClient(self._client, self._environment, self._scopes),
+            redactor=self.redactor,
+            account=self._account,
+        )
+
+    async def aclose(self) -> None:
+        await self._client.aclose()

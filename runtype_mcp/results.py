@@ -1,6 +1,6 @@
 """What comes back, shaped for a model: small, flat, without secrets, with the next step where there is one.
 
-A view's data is the structured result; `as_text` writes the same facts as compact lines, because hosts differ in
+A result's data is the structured result; `as_text` writes the same facts as compact lines, because hosts differ in
 which of the two they show the model. Fields that are null or empty are left out of both.
 """
 
@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from runtype_mcp.api import models
+from runtype_mcp.policy import origins
 from runtype_mcp.policy.sanitize import fence, new_nonce, sanitize_line
 
 if TYPE_CHECKING:
     from runtype_mcp.tools.approval import Plan  # it loads the SDK, which a terminal's commands do without
 
-NAME_LENGTH = 255
-VISITOR_NAME_LENGTH = 80
-VISITOR_MESSAGE_LENGTH = 200
+MAX_NAME = 255
+MAX_VISITOR_NAME = 80
+MAX_VISITOR_MESSAGE = 200
+MAX_FACTS = 5
+"""Origins that tell a token from another; effects name all that change."""
 
 
 class Result(BaseModel):
@@ -56,6 +59,7 @@ class Token(Summary):
     target_alias: str | None = None
     target_version_id: str | None = None
     product_surface_id: str | None = None
+    pin_to_version: str | None = None  # a legacy setting, shown where it is not the usual one
     rate_limit_per_minute: int | None = None
     rate_limit_per_hour: int | None = None
     max_messages_per_session: int | None = None
@@ -66,11 +70,15 @@ class Token(Summary):
     updated_at: str | None = None
 
 
+_CELL = [{"type": "string"}, {"type": "boolean"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]
+Cell = Annotated[Any, WithJsonSchema({"anyOf": _CELL})]
+
+
 class TokenList(Result):
     """Summaries are a table, because the names of fields would cost half of a long list; full tokens are not."""
 
     columns: list[str] | None = None
-    rows: list[list[Any]] | None = None
+    rows: list[list[Cell]] | None = None
     client_tokens: list[Token] | None = None
     count: int
     total: int | None = None  # known only when every page was read
@@ -127,8 +135,8 @@ class Conversation(Result):
     id: str
     message_count: int | None = None
     flow_id: str | None = None
-    created_at: str
-    updated_at: str
+    created_at: str | None = None
+    updated_at: str | None = None
 
 
 class ConversationList(Result):
@@ -160,21 +168,37 @@ class Audit(Result):
 def summary(token: models.ClientToken) -> Summary:
     return Summary(
         id=token.id,
-        name=sanitize_line(token.name, NAME_LENGTH),
+        name=token.name and sanitize_line(token.name, MAX_NAME),
         environment=token.environment,
         is_active=token.is_active,
         allowed_origins=token.allowed_origins,
-        last_used_at=(token.last_used_at or "never")[:10],
+        last_used_at=_last_used(token),
         conversation_count=token.conversation_count,
     )
 
 
 def one_line(token: models.ClientToken) -> str:
     """What tells one token from another of its name."""
-    used = (token.last_used_at or "never")[:10]
     state = "active" if token.is_active else "inactive"
-    places = ", ".join(sanitize_line(entry, 100) for entry in token.allowed_origins[:3])
-    return f"{token.id} ({token.environment}, {state}, {places}, last used {used})"
+    kind = sanitize_line(token.environment, 20)
+    return f"{sanitize_line(token.id, 128)} ({kind}, {state}, {_places(token, 3)}, last used {_last_used(token)})"
+
+
+def facts(token: models.ClientToken) -> str:
+    """The same for a person who is asked, after the token's name and id."""
+    state = "active" if token.is_active else "inactive"
+    return f"It is {state}, allows {_places(token, MAX_FACTS)}, and was last used: {_last_used(token)}."
+
+
+def _places(token: models.ClientToken, most: int) -> str:
+    # The widest first, so that what is left out is never what matters most.
+    widest = sorted(token.allowed_origins, key=lambda entry: (not origins.is_open(entry), "*" not in entry))
+    more = f" and {len(widest) - most} more" if len(widest) > most else ""
+    return (", ".join(sanitize_line(entry, 100) for entry in widest[:most]) or "no origin") + more
+
+
+def _last_used(token: models.ClientToken) -> str:
+    return sanitize_line((token.last_used_at or "never")[:10], 10)
 
 
 COLUMNS = ["id", "name", "environment", "isActive", "allowedOrigins", "lastUsedAt"]
@@ -188,10 +212,12 @@ def row(token: models.ClientToken) -> list[Any]:
 
 def full(token: models.ClientToken) -> Token:
     """Every fact about a token but its value."""
-    given = token.model_dump(exclude={"name", "token_hint", "pin_to_version", "agent_ids", "flow_ids", "config"})
+    given = token.model_dump(exclude={"name", "token_hint", "agent_ids", "flow_ids", "config"})
+    if token.pin_to_version == "latest":
+        del given["pin_to_version"]
     return Token(
         **given | {"last_used_at": token.last_used_at or "never"},
-        name=sanitize_line(token.name, NAME_LENGTH),
+        name=token.name and sanitize_line(token.name, MAX_NAME),
         agent_ids=token.agent_ids or None,
         flow_ids=token.flow_ids or None,
         config=token.config or None,
@@ -214,30 +240,38 @@ def preview(result: type[Result], plan: Plan, policy: str) -> Result:
     )
 
 
+_ID = re.compile(r"[A-Za-z]{1,12}_[A-Za-z0-9]{1,40}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+
+
 def conversations(found: list[models.Conversation], has_more: bool, next_offset: int | None) -> ConversationList:
     """Conversations, with everything that a visitor wrote in one fenced block: data that no instruction can leave."""
     rows: list[Conversation] = []
     words: list[str] = []
-    for item in found:
+    for number, item in enumerate(found, 1):
         flow, count = item.flow_id, item.message_count
+        # Outside the fence stands only what cannot hold a sentence. An id of another shape goes inside.
+        plain = _ID.fullmatch(item.id) is not None
+        label = item.id if plain else f"conversation {number}"
         rows.append(
             Conversation(
-                id=sanitize_line(item.id, 128),
+                id=label,
                 message_count=count if isinstance(count, int) else None,
-                flow_id=flow if isinstance(flow, str) and re.fullmatch(r"[\w-]{1,128}", flow) else None,
-                created_at=item.created_at[:19],
-                updated_at=item.updated_at[:19],
+                flow_id=flow if isinstance(flow, str) and _ID.fullmatch(flow) else None,
+                created_at=_moment(item.created_at),
+                updated_at=_moment(item.updated_at),
             )
         )
         # An Origin header is whatever a program sends, so it is a visitor's word too.
         said = [
-            ("name", item.name, VISITOR_NAME_LENGTH),
-            ("first message", item.first_message, VISITOR_MESSAGE_LENGTH),
-            ("origin", item.origin if isinstance(item.origin, str) else None, VISITOR_NAME_LENGTH),
+            ("id", None if plain else item.id, 128),
+            ("name", item.name, MAX_VISITOR_NAME),
+            ("first message", item.first_message, MAX_VISITOR_MESSAGE),
+            ("origin", item.origin if isinstance(item.origin, str) else None, MAX_VISITOR_NAME),
         ]
-        parts = [f"{label}: {cleaned}" for label, raw, most in said if (cleaned := sanitize_line(raw, most))]
+        parts = [f"{what}: {line}" for what, raw, most in said if raw and (line := sanitize_line(raw, most))]
         if parts:
-            words.append(f"{sanitize_line(item.id, 128)} {'; '.join(parts)}")
+            words.append(f"{label} {'; '.join(parts)}")
     return ConversationList(
         conversations=rows,
         visitor_text=fence(words, new_nonce()) if words else None,
@@ -247,6 +281,11 @@ def conversations(found: list[models.Conversation], has_more: bool, next_offset:
     )
 
 
+def _moment(text: str) -> str | None:
+    found = _MOMENT.match(text)
+    return found[0] if found else None
+
+
 def as_text(data: dict[str, Any]) -> str:
     """The same facts as `data`, a line each. No text from a token can pass for another fact or another line."""
     lines: list[str] = []
@@ -254,31 +293,25 @@ def as_text(data: dict[str, Any]) -> str:
         if isinstance(value, str):
             lines.append(f"{key}: {value}")  # our own words; what visitors wrote is fenced
         elif isinstance(value, list) and value and isinstance(value[0], list):
-            lines += [f"{key}:", *("\t".join(map(_fact, item)) for item in value)]
+            lines += [f"{key}:", *("\t".join(_shown(cell, "; ") for cell in item) for item in value)]
         elif isinstance(value, list) and value and (isinstance(value[0], dict) or any(len(str(v)) > 60 for v in value)):
             lines.append(f"{key}:")
-            lines += [f"- {_line(item)}" for item in value]
+            lines += [f"- {_shown(item)}" for item in value]
         else:
-            lines.append(f"{key}: {_line(value)}")
+            lines.append(f"{key}: {_shown(value)}")
     return "\n".join(lines)
 
 
-def _line(value: Any) -> str:
+def _shown(value: Any, *separators: str) -> str:
+    """A value within a line, quoted where it holds what separates the line's parts."""
     match value:
         case str():
-            return value if value.isprintable() else compact(value)
-        case dict() if value:
-            return "; ".join(f"{name}: {_fact(item)}" for name, item in value.items())
-        case _:
-            return _fact(value)
-
-
-def _fact(value: Any) -> str:
-    match value:
-        case str():
-            return value if value.isprintable() and "; " not in value else compact(value)
+            plain = value.isprintable() and not any(separator in value for separator in separators)
+            return value if plain else compact(value)
         case list() if all(isinstance(item, str) for item in value):
-            return ", ".join(compact(item) if ", " in item else _fact(item) for item in value) or "none"
+            return ", ".join(_shown(item, ", ", "; ") for item in value) or "none"
+        case dict() if value and not separators:
+            return "; ".join(f"{name}: {_shown(item, '; ')}" for name, item in value.items())
         case _:
             return compact(value)
 

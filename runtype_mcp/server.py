@@ -2,48 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import mcp_types
 from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.extension import Extension
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.shared.exceptions import MCPError
 
 from runtype_mcp import __version__
-from runtype_mcp.api.client import RuntypeClient
-from runtype_mcp.policy.redaction import Redactor
+from runtype_mcp.api.client import RuntypeClient, asgi_transport
+from runtype_mcp.identity import Identity, StaticKey
 from runtype_mcp.settings import Settings
+from runtype_mcp.storage.audit_log import AuditLog
+from runtype_mcp.storage.sqlite_state import SqliteState
+from runtype_mcp.storage.state import MemoryState, State
 from runtype_mcp.tools import SPECS
-from runtype_mcp.tools.approval import policy_sentence
-from runtype_mcp.tools.pipeline import build_tool, forbidden
+from runtype_mcp.tools.pipeline import build_tool
 from runtype_mcp.tools.prompts import add_prompts
-from runtype_mcp.tools.resources import POLICY_URI, add_resources
-from runtype_mcp.tools.spec import App
+from runtype_mcp.tools.resources import POLICY_URI, add_resources, describe
+from runtype_mcp.tools.spec import Services, disabled_reason
 
-_STABLE = CacheHint(ttl_ms=3_600_000, scope="private")  # what these lists say is fixed for the life of a process
+_STABLE = ("server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list")
+"""What these say is fixed for the life of a process."""
 
 
 class RuntypeServer(MCPServer[None]):
     """The SDK's server with the operator's policy on its list of tools."""
 
-    def __init__(self, app: App, **options: Any) -> None:
-        self.app = app
-        self._hidden = {endpoint.name for endpoint in SPECS if forbidden(endpoint, app.settings)}
-        self._known = [endpoint.name for endpoint in SPECS]  # no set: what is asked for may be unhashable
-        super().__init__(tools=[build_tool(endpoint, app) for endpoint in SPECS], **options)
+    def __init__(self, services: Services, **options: Any) -> None:
+        self.services = services
+        self._hidden = {spec.name for spec in SPECS if disabled_reason(spec, services.settings)}
+        self._known = [spec.name for spec in SPECS]  # not a set: what is asked for may be unhashable
+        super().__init__(tools=[build_tool(spec, services) for spec in SPECS], **options)
         # Outermost, which the SDK's own option is not: its spans repeat names as well as its errors and logs do.
-        self._lowlevel_server.middleware.insert(0, self._mask)
+        self.middleware.insert(0, self._mask)
 
     async def _mask(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Mask secrets in what a client names: a value in the place of a tool's name, a URI or a prompt's argument."""
         if not ctx.params or (ctx.method == "tools/call" and ctx.params.get("name") in self._known):
             return await call_next(ctx)
         taken_as_is = ("arguments", "inputResponses", "requestState") if ctx.method == "tools/call" else ()
-        params = {k: v if k in taken_as_is else self.app.redactor.redact_json(v) for k, v in ctx.params.items()}
+        redact = self.services.identity.redactor.redact_json
+        params = {k: v if k in taken_as_is else redact(v) for k, v in ctx.params.items()}
         return await call_next(replace(ctx, params=params))
 
     async def get_prompt(
@@ -59,65 +65,73 @@ class RuntypeServer(MCPServer[None]):
         return [tool for tool in await super().list_tools() if tool.name not in self._hidden]
 
 
-def build_server(settings: Settings, api: RuntypeClient | None = None) -> RuntypeServer:
+def build_server(
+    settings: Settings,
+    *,
+    state: State | None = None,
+    identity: Identity | None = None,
+    extensions: Sequence[Extension] = (),
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+) -> RuntypeServer:
     """The MCP server for these settings.
 
     Args:
         settings: what the operator decided.
-        api: the client of the API; made from the settings if it is not given.
+        state: what is kept, and shared with other servers; files of this user if it is not given.
+        identity: who calls; everybody is the settings' key if it is not given.
+        extensions: what is added to the protocol.
+        sleep: waits a number of seconds; tests pass one that does not.
+
+    Raises:
+        SettingsError: the settings name tools that do not exist.
     """
-    api = api or _client(settings)
-    redactor = Redactor([settings.api_key] if settings.api_key else [])
-    app = App(settings, api, redactor)
+    settings.check_tools(spec.name for spec in SPECS)
+    services = Services(
+        settings=settings,
+        identity=identity or StaticKey(settings, _client(settings, sleep)),
+        state=state or _state(settings),
+        audit_log=AuditLog(settings.audit) if settings.audit else None,
+        sleep=sleep,
+    )
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[None]) -> AsyncIterator[None]:
         try:
             yield None
         finally:
-            await api.aclose()
+            await services.identity.aclose()
+            await services.state.aclose()
 
     server = RuntypeServer(
-        app,
+        services,
         name="runtype-mcp",
         title="Runtype client tokens",
         version=__version__,
         instructions=instructions(settings),
         log_level=settings.log_level,
         lifespan=lifespan,
-        cache_hints={
-            "server/discover": _STABLE,
-            "tools/list": _STABLE,
-            "prompts/list": _STABLE,
-            "resources/list": _STABLE,
-            "resources/templates/list": _STABLE,
-        },
+        extensions=extensions,
+        cache_hints=dict.fromkeys(_STABLE, CacheHint(ttl_ms=3_600_000, scope="private")),
     )
-    add_resources(server, app)
+    add_resources(server, settings)
     add_prompts(server)
     return server
 
 
 def instructions(settings: Settings) -> str:
     """What every session's model is told, in as few words as carry it."""
-    said = [
-        "Manages Runtype client tokens: the browser keys of embedded chat widgets.",
-        "Calls that break or expose something only preview until confirm and expected_name are given; get the "
-        "user's yes to the preview first.",
-        policy_sentence(settings.approval),
-    ]
-    if (live := settings.approval_for("live")) != settings.approval:
-        said.append(f"For live tokens: {policy_sentence(live)}")
-    if settings.environment:
-        said.append(f"Only {settings.environment} tokens can be used.")
-    if settings.read_only:
-        said.append("Read-only.")
-    if settings.sandbox:
-        said.append("This is the sandbox: example data, nothing real.")
-    return " ".join([*said, f"Details: {POLICY_URI}."])
+    return " ".join(
+        [
+            "Manages Runtype client tokens: the browser keys of embedded chat widgets.",
+            "A call that would break or expose something only previews until confirm and expected_name are given; get "
+            "the user's yes to the preview first.",
+            *describe(settings),
+            f"Details: {POLICY_URI}.",
+        ]
+    )
 
 
-def _client(settings: Settings) -> RuntypeClient:
+def _client(settings: Settings, sleep: Callable[[float], Awaitable[None]]) -> RuntypeClient:
     def sandbox() -> Any:
         from runtype_mcp.sandbox.app import create_app  # at the first call, and only with --sandbox
 
@@ -128,5 +142,11 @@ def _client(settings: Settings) -> RuntypeClient:
         settings.base_url,
         connect_timeout=settings.connect_timeout,
         total_timeout=settings.total_timeout,
-        app=sandbox if settings.sandbox else None,
+        transport=asgi_transport(sandbox) if settings.sandbox else None,
+        sleep=sleep,
     )
+
+
+def _state(settings: Settings) -> State:
+    # What a session read is its own, and it lives in one process: a file for that would only cost.
+    return SqliteState(settings.state_dir) if settings.state_dir else MemoryState()

@@ -1,7 +1,7 @@
 """What the operator decided: one frozen value, read once from the environment and the flags.
 
-Nothing here is reachable by a model. An empty string means "not set", because hosts fill unset
-fields of their configuration forms with empty strings. A bad value is a `SettingsError`: one line, exit code 2.
+Nothing here is reachable by a model. A value that cannot be used, or a name that only resembles a setting's, is a
+`SettingsError`: one line, exit code 2. A misspelt `READ_ONLY` must not be a server that writes.
 """
 
 from __future__ import annotations
@@ -9,58 +9,193 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Annotated, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
-Approval = Literal["auto", "human", "flag", "deny"]
-Secrets = Literal["show", "file"]
-LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-DEFAULT_BASE_URL = "https://api.runtype.com"
+from runtype_mcp.environment import bearer, can_log_to, is_client_token, usable, user_folder
+
 SANDBOX_BASE_URL = "http://sandbox.invalid"
 SANDBOX_KEY = "rt_test_sandbox"
-KNOWN = frozenset(
-    f"RUNTYPE_MCP_{name}"
-    for name in (
-        *("APPROVAL", "APPROVAL_LIVE", "AUDIT", "CONNECT_TIMEOUT", "ENVIRONMENT", "FILES_ROOT", "FRONT", "LOG_LEVEL"),
-        *("READ_ONLY", "SANDBOX", "SECRETS", "STATE_DIR", "TIMEOUT", "TOOLS"),
-    )
-)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used. The message names the variable, never a secret's value."""
+    """A setting that cannot be used. The message is one line that names the variable, never its value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Row(NamedTuple):
+    """A variable's field of `Settings`, and its default and its meaning as the README has them."""
+
+    field: str
+    default: str
+    meaning: str
+
+
+VARIABLES = {
+    "RUNTYPE_API_KEY": Row(
+        "api_key", "none", "the key, with or without `Bearer`. Without it each call says what to do"
+    ),
+    "RUNTYPE_BASE_URL": Row(
+        "base_url", "`https://api.runtype.com`", "the one host that gets the key; also `--base-url`"
+    ),
+    "RUNTYPE_MCP_SANDBOX": Row("sandbox", "`false`", "the embedded sandbox instead of the API; also `--sandbox`"),
+    "RUNTYPE_MCP_READ_ONLY": Row("read_only", "`false`", "no writes, to the API or into files; also `--read-only`"),
+    "RUNTYPE_MCP_APPROVAL": Row(
+        "approval",
+        "`auto`",
+        "`auto`: confirm and name, and a person where the client can ask. `human`: always a person. "
+        "`flag`: confirm and name. `deny`: never",
+    ),
+    "RUNTYPE_MCP_APPROVAL_LIVE": Row("approval_live", "none", "another policy for live tokens"),
+    "RUNTYPE_MCP_ENVIRONMENT": Row("environment", "none", "`test` or `live`: tokens of the other one are out of reach"),
+    "RUNTYPE_MCP_TOOLS": Row("tools", "`*`", "names and patterns of the tools to offer, with commas; `!` excludes"),
+    "RUNTYPE_MCP_SECRETS": Row("secrets", "`show`", "`file`: values go into env files, never into a conversation"),
+    "RUNTYPE_MCP_FILES_ROOT": Row(
+        "files_root", "working directory, unless it is `/` or your home", "env files are written only below it"
+    ),
+    "RUNTYPE_MCP_AUDIT": Row("audit", "none", "a file for the audit log; what cannot be recorded is not done"),
+    "RUNTYPE_MCP_CONNECT_TIMEOUT": Row("connect_timeout", "`5`", "seconds for a connection"),
+    "RUNTYPE_MCP_TIMEOUT": Row("total_timeout", "`30`", "seconds for one operation of the API, retries included"),
+    "RUNTYPE_MCP_LOG_LEVEL": Row("log_level", "`WARNING`", "`DEBUG`, `INFO`, `WARNING`, `ERROR`; to stderr, redacted"),
+    "RUNTYPE_MCP_STATE_DIR": Row(
+        "state_dir", "the user's state directory", "what your servers share: waiting approvals, who acts on what"
+    ),
+    "RUNTYPE_MCP_FAST_START": Row("fast_start", "`on`", "`off`: every reply is made anew, also the first ones"),
+}
+_RENAMED = {"RUNTYPE_MCP_FRONT": "RUNTYPE_MCP_FAST_START"}
+_SYNONYMS = {"KEY": "RUNTYPE_API_KEY", "URL": "RUNTYPE_BASE_URL", "APIURL": "RUNTYPE_BASE_URL"}
+_PLACEHOLDER = re.compile(r"(?i)your[-_]?(api[-_]?)?key|[<>${}]|\.\.\.|^bearer$")
+
+
+def _path(raw: str | Path) -> Path:
+    path = os.path.expanduser(raw)
+    if path.startswith("~"):
+        raise ValueError("begins with ~, and the system knows no such home directory.")
+    return Path(os.path.abspath(path))
+
+
+def _directory(raw: str | Path) -> Path:
+    path = _path(raw)
+    if not os.path.isdir(path):
+        raise ValueError("must be an existing directory.")
+    return path
+
+
+def _log_file(raw: str | Path) -> Path:
+    """The audit log's file. Whether it and its lock can be written is found now, not by the first call."""
+    path = _path(raw)
+    if not can_log_to(str(path)):
+        raise ValueError("must name a regular file that can be written.")
+    return path
+
+
+def _patterns(raw: str | tuple[str, ...]) -> tuple[str, ...]:
+    parts = raw.split(",") if isinstance(raw, str) else raw
+    patterns = tuple(part.strip() for part in parts if part.strip().strip("!"))
+    if not patterns or not all(re.fullmatch(r"!?[a-z_*?\[\]]+", pattern) for pattern in patterns):
+        raise ValueError("must be tool names or patterns, separated by commas; '!' before one excludes it.")
+    return patterns
+
+
+_LOWER = BeforeValidator(str.lower)
+Approval = Annotated[Literal["auto", "human", "flag", "deny"], _LOWER]
+Seconds = Annotated[float, Field(ge=0.1, le=600)]
+
+
+class Settings(BaseModel):
     """Every choice that is the operator's. Times are in seconds."""
 
-    api_key: str | None = field(default=None, repr=False)  # a key never shows in a repr
-    base_url: str = DEFAULT_BASE_URL
+    model_config = ConfigDict(frozen=True, validate_default=True)
+
     sandbox: bool = False
+    api_key: str | None = Field(default=None, repr=False)
+    base_url: str = "https://api.runtype.com"
     read_only: bool = False
-    connect_timeout: float = 5.0
-    total_timeout: float = 30.0
-    log_level: LogLevel = "WARNING"
     approval: Approval = "auto"
     approval_live: Approval | None = None
-    environment: Literal["test", "live"] | None = None
-    tools: tuple[str, ...] = ("*",)
-    secrets: Secrets = "show"
-    files_root: Path | None = None
-    audit: Path | None = None
+    environment: Annotated[Literal["test", "live"], _LOWER] | None = None
+    tools: Annotated[tuple[str, ...], BeforeValidator(_patterns)] = ("*",)
+    secrets: Annotated[Literal["show", "file"], _LOWER] = "show"
+    files_root: Annotated[Path, BeforeValidator(_directory)] | None = None
+    audit: Annotated[Path, BeforeValidator(_log_file)] | None = None
+    connect_timeout: Seconds = 5.0
+    total_timeout: Seconds = 30.0
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "WARNING"
+    state_dir: Annotated[Path, BeforeValidator(_path)] | None = None
+    fast_start: bool = True
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **flags: object) -> Self:
+        """Read the settings. A flag that is given (not None) wins over its variable.
+
+        Raises:
+            SettingsError: a setting cannot be used; the message is one line for a person.
+        """
+        environ = os.environ if environ is None else environ
+        _refuse_unknown(environ)
+        usual = {"files_root": default_files_root(), "state_dir": default_state_dir(environ)}
+        read = {VARIABLES[name].field: value for name, value in usable(environ).items() if name in VARIABLES}
+        given = {field: value for field, value in flags.items() if value is not None}
+        try:
+            return cls.model_validate(usual | read | given)
+        except ValidationError as exc:
+            error = exc.errors()[0]
+        # In our words: pydantic's are for programmers, and repeat the value.
+        variable = next(name for name, row in VARIABLES.items() if row.field == error["loc"][0])
+        match error["type"]:
+            case "value_error":
+                problem = str(error["ctx"]["error"])
+            case "literal_error":
+                expected = str(error["ctx"]["expected"])
+                near = _nearest(str(error["input"]), re.findall(r"\w+", expected))
+                problem = f"must be {expected}{near}"
+            case "bool_parsing":
+                problem = "must be true or false."
+            case _:
+                problem = "must be a number of seconds from 0.1 to 600."
+        raise SettingsError(f"{variable} {problem}")
+
+    @field_validator("api_key")
+    @classmethod
+    def _api_key(cls, raw: str | None, others: ValidationInfo) -> str | None:
+        if others.data.get("sandbox"):
+            return SANDBOX_KEY
+        key = bearer(raw or "")
+        if _PLACEHOLDER.search(key):
+            raise ValueError("holds the placeholder of an example: put your own key in its place.")
+        if not re.fullmatch(r"[\x21-\x7e]*", key):
+            raise ValueError("holds spaces or characters that no key has: paste the key again.")
+        if is_client_token(key):
+            raise ValueError("holds a client token: those are for browsers. Use an API key (rt_live_… or rt_test_…).")
+        return key or None
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url(cls, raw: str, others: ValidationInfo) -> str:
+        if others.data.get("sandbox"):
+            return SANDBOX_BASE_URL
+        problem = "must be an https:// address without a path, such as https://api.runtype.com"
+        try:
+            parts = urlsplit(raw)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            raise ValueError(f"{problem}.") from None
+        # The key travels to this host with every call, so it is never sent in the clear beyond this machine.
+        if parts.scheme != "https" and not (parts.scheme == "http" and host in ("127.0.0.1", "localhost", "::1")):
+            raise ValueError(f"{problem} (http:// only for this machine).")
+        # Other characters in a host are read in more than one way.
+        plain = re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host) and "@" not in parts.netloc and port != 0
+        if not plain or parts.query or parts.fragment or parts.path not in ("", "/", "/v1", "/v1/"):
+            raise ValueError(f"{problem}.")
+        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
 
     def approval_for(self, environment: str) -> Approval:
-        """The rung of approval for a token's environment. What is not `test` counts as live."""
-        if environment != "test" and self.approval_live is not None:
-            return self.approval_live
-        return self.approval
+        """The policy for a token's environment. What is not `test` counts as live."""
+        return self.approval if environment == "test" else self.approval_live or self.approval
 
     def allows_tool(self, name: str) -> bool:
         """Whether the operator's list of tools admits `name`. The last pattern that matches wins; `!` excludes."""
@@ -70,139 +205,58 @@ class Settings:
                 allowed = not pattern.startswith("!")
         return allowed
 
+    def check_tools(self, names: Iterable[str]) -> None:
+        """Check the operator's list of tools against the tools that exist, `names`.
 
-def load(environ: Mapping[str, str] | None = None, **flags: object) -> Settings:
-    """Read the settings. A flag that is given (not None) wins over its variable.
-
-    Raises:
-        SettingsError: a value cannot be used; the message is one line for a person.
-    """
-    stripped = {name: value.strip() for name, value in (os.environ if environ is None else environ).items()}
-    # Some hosts leave the placeholder of a field that a person left empty.
-    env = {name: value for name, value in stripped.items() if value and not value.startswith("${user_config.")}
-    # A misspelt READ_ONLY must not be a server that writes.
-    for name in sorted(name for name in env if name.startswith("RUNTYPE_MCP_") and name not in KNOWN):
-        near = difflib.get_close_matches(name, KNOWN, 1)
-        hint = f"; did you mean {near[0]}?" if near else ". The README lists what there is."
-        raise SettingsError(f"{name} is no setting{hint}")
-    # Both are used elsewhere, and checked here, where a bad value is one line.
-    _flag(env, "RUNTYPE_MCP_FAST_START")
-    _path("RUNTYPE_MCP_STATE_DIR", env.get("RUNTYPE_MCP_STATE_DIR", "/"))
-    given = {name: value for name, value in flags.items() if value is not None}
-    sandbox = bool(given.get("sandbox", _flag(env, "RUNTYPE_MCP_SANDBOX")))
-    base_url = SANDBOX_BASE_URL
-    if not sandbox:
-        base_url = _base_url(str(given.get("base_url", env.get("RUNTYPE_BASE_URL", DEFAULT_BASE_URL))))
-    audit = env.get("RUNTYPE_MCP_AUDIT")
-    return Settings(
-        api_key=SANDBOX_KEY if sandbox else _api_key(env.get("RUNTYPE_API_KEY")),
-        base_url=base_url,
-        sandbox=sandbox,
-        read_only=bool(given.get("read_only", _flag(env, "RUNTYPE_MCP_READ_ONLY"))),
-        connect_timeout=_seconds(env, "RUNTYPE_MCP_CONNECT_TIMEOUT", 5.0),
-        total_timeout=_seconds(env, "RUNTYPE_MCP_TIMEOUT", 30.0),
-        log_level=cast(LogLevel, _choice(env, "RUNTYPE_MCP_LOG_LEVEL", get_args(LogLevel), str.upper) or "WARNING"),
-        approval=cast(Approval, _choice(env, "RUNTYPE_MCP_APPROVAL", get_args(Approval)) or "auto"),
-        approval_live=cast("Approval | None", _choice(env, "RUNTYPE_MCP_APPROVAL_LIVE", get_args(Approval))),
-        environment=cast('Literal["test", "live"] | None', _choice(env, "RUNTYPE_MCP_ENVIRONMENT", ("test", "live"))),
-        tools=_patterns(env.get("RUNTYPE_MCP_TOOLS")),
-        secrets=cast(Secrets, _choice(env, "RUNTYPE_MCP_SECRETS", get_args(Secrets)) or "show"),
-        files_root=_files_root(env, "RUNTYPE_MCP_FILES_ROOT"),
-        audit=_path("RUNTYPE_MCP_AUDIT", audit) if audit else None,
-    )
+        Raises:
+            SettingsError: a pattern matches none of them, or the list admits none of them.
+        """
+        names = list(names)
+        for pattern in (pattern.removeprefix("!") for pattern in self.tools):
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise SettingsError(f"RUNTYPE_MCP_TOOLS: no tool matches '{pattern}'{_nearest(pattern, names)}")
+        if not any(map(self.allows_tool, names)):
+            raise SettingsError("RUNTYPE_MCP_TOOLS leaves no tool to offer.")
 
 
-def _api_key(raw: str | None) -> str | None:
-    if raw is None:
-        return None
-    key = re.sub(r"(?i)^bearer\s+", "", raw)
-    if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise SettingsError("RUNTYPE_API_KEY holds spaces or characters that no key has: paste the key again.")
-    if key.startswith(("ct_live_", "ct_test_")):
-        raise SettingsError(
-            "RUNTYPE_API_KEY holds a client token: those are for browsers. Use an API key (rt_live_… or rt_test_…)."
-        )
-    return key
+def _nearest(given: str, names: Iterable[str]) -> str:
+    """The end of a sentence: what was probably meant, if anything is near."""
+    spelled = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(given.lower(), spelled, 1)
+    return f"; did you mean {spelled[near[0]]}?" if near else "."
 
 
-def _base_url(raw: str) -> str:
-    problem = "RUNTYPE_BASE_URL must be an https:// address without a path, such as https://api.runtype.com"
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    """Refuse a name that was meant for this server. Other programs may have RUNTYPE_ variables of their own."""
+    names = _SYNONYMS | {_core(name): name for name in VARIABLES}
+    for name in sorted(environ):
+        if name in VARIABLES or not name.upper().startswith("RUNTYPE") or not environ[name].strip():
+            continue
+        if name in _RENAMED:
+            raise SettingsError(f"{name} is called {_RENAMED[name]} now.")
+        shown = re.sub(r"\W", "?", name)
+        if near := difflib.get_close_matches(_core(name), names, 1, 0.7):
+            raise SettingsError(f"{shown} is not a setting; did you mean {names[near[0]]}?")
+        if re.match(r"(?i)runtype\W*_?mcp", name):
+            raise SettingsError(f"{shown} is not a setting. `runtype-mcp --help` lists them.")
+
+
+def _core(name: str) -> str:
+    """A variable's name without what people forget or double: underscores, and the prefix that is not of every one."""
+    return re.sub(r"[\W_]", "", name.upper()).removeprefix("RUNTYPE").removeprefix("MCP")
+
+
+def default_files_root() -> Path | None:
+    """The working directory; None where that is no project. Desktop hosts start in / or in the home directory."""
     try:
-        parts = urlsplit(raw)
-        port = parts.port
-    except ValueError:
-        raise SettingsError(f"{problem}.") from None
-    # The key travels to this host with every call, so it is never sent in the clear beyond this machine.
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise SettingsError(f"{problem} (http:// only for this machine).")
-    if (
-        not parts.hostname
-        or parts.username
-        or parts.query
-        or parts.fragment
-        or parts.path not in ("", "/", "/v1", "/v1/")
-    ):
-        raise SettingsError(f"{problem}.")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
-
-
-def _flag(env: Mapping[str, str], name: str) -> bool:
-    value = env.get(name, "").lower()
-    if value in ("", "0", "false", "no", "off"):
-        return False
-    if value in ("1", "true", "yes", "on"):
-        return True
-    raise SettingsError(f"{name} must be true or false.")
-
-
-def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
-    try:
-        value = float(env.get(name, default))
-    except ValueError:
-        value = 0.0
-    if not 0.1 <= value <= 600:
-        raise SettingsError(f"{name} must be a number of seconds from 0.1 to 600.")
-    return value
-
-
-def _choice(env: Mapping[str, str], name: str, choices: tuple[str, ...], fold: object = str.lower) -> str | None:
-    raw = env.get(name)
-    if raw is None:
+        here = Path.cwd()
+    except OSError:  # it was removed
         return None
-    value = raw.upper() if fold is str.upper else raw.lower()
-    if value not in choices:
-        raise SettingsError(f"{name} must be one of: {', '.join(choices)}.")
-    return value
+    # The working directory comes without links; a home directory may be one.
+    return None if here in (Path(here.anchor), Path(os.path.realpath(os.path.expanduser("~")))) else here
 
 
-def _patterns(raw: str | None) -> tuple[str, ...]:
-    patterns = tuple(part.strip() for part in (raw or "*").split(",") if part.strip().strip("!"))
-    if not patterns or not all(re.fullmatch(r"!?[a-z_*?\[\]]+", pattern) for pattern in patterns):
-        raise SettingsError(
-            "RUNTYPE_MCP_TOOLS must be tool names or patterns, separated by commas; '!' before one excludes it."
-        )
-    return patterns
-
-
-def _files_root(env: Mapping[str, str], name: str) -> Path | None:
-    raw = env.get(name)
-    if raw is None:
-        # Desktop hosts start their servers in / or in the home directory: "below it" would then mean everywhere.
-        try:
-            here = Path.cwd()
-        except OSError:  # it was removed
-            return None
-        # The working directory comes without links; a home directory may be one.
-        return None if here in (Path(here.anchor), Path(os.path.realpath(os.path.expanduser("~")))) else here
-    path = _path(name, raw)
-    if not path.is_dir():
-        raise SettingsError(f"{name} must be an existing directory.")
-    return path
-
-
-def _path(name: str, raw: str) -> Path:
-    path = os.path.expanduser(raw)
-    if path.startswith("~"):  # nobody whom the system knows
-        raise SettingsError(f"{name} begins with ~, and whose home directory that is is not known.")
-    return Path(os.path.abspath(path))
+def default_state_dir(environ: Mapping[str, str]) -> Path | None:
+    """Where the system keeps a program's state for its user; None where there is no home directory."""
+    folder = user_folder(environ, "XDG_STATE_HOME", "~/.local/state", "~/Library/Application Support")
+    return Path(folder) if folder else None

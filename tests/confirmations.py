@@ -17,16 +17,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import mcp_types
 
 from runtype_mcp.sandbox.rules import created
 from runtype_mcp.sandbox.seed import stamp, utc_now
-from runtype_mcp.sandbox.serve import running
 from runtype_mcp.sandbox.store import Record, Store, digest, ulid
-from runtype_mcp.storage.tickets import Tickets, state_dir
-from tests.support import AGENT, FLOW, MODERN, Api, McpClient, SwappableApp, accept, mcp_client, text_of
+from runtype_mcp.storage.sqlite_state import SqliteState
+from tests.support import AGENT, FLOW, MODERN, Api, McpClient, SwappableApp, accept, mcp_client, running, text_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "confirmations.md"
 
@@ -107,12 +106,37 @@ CASES: tuple[Case, ...] = (
         defaultFlowId=FLOW,
     ),
     _update("Let a live token follow a preview release", "It can stop pages", {"target_alias": "pr-482"}),
+    _update("Stop following the release `live`", "It can stop pages", {"clear": ["target_alias"]}, targetAlias="live"),
+    _update(
+        "Pin a live token to another agent version",
+        "It can stop pages",
+        {"target_version_id": "agentver_2"},
+        targetVersionId="agentver_1",
+    ),
+    _update(
+        "Change a live token's default flow",
+        "It can stop pages",
+        {"default_flow_id": FLOW_2},
+        flowIds=[FLOW, FLOW_2],
+        defaultFlowId=FLOW,
+    ),
+    _create("Create a live token that follows a preview release", "It can stop pages", target_alias="pr-482"),
     EXPOSE,
     _update("Allow requests without an origin, `native`", "It can let more in", {"allowed_origins": [SITE, "native"]}),
     _update(
         "Allow every subdomain, `https://*.shop.example`",
         "It can let more in",
         {"allowed_origins": [SITE, "https://*.shop.example"]},
+    ),
+    _update(
+        "Allow every site of a host that lets anybody in, `https://*.vercel.app`",
+        "It can let more in",
+        {"allowed_origins": [SITE, "https://*.vercel.app"]},
+    ),
+    _update(
+        "Allow an app's own scheme on a live token, `capacitor://localhost`",
+        "It can let more in",
+        {"allowed_origins": [SITE, "capacitor://localhost"]},
     ),
     _update(
         "Allow an `http://` site on a live token",
@@ -154,7 +178,7 @@ CASES: tuple[Case, ...] = (
         "Write the value of any token into an env file",
         "Neither",
         "get_client_token_value",
-        {"deliver": "env_file", "env_file": ".env:RUNTYPE_CLIENT_TOKEN"},
+        {"deliver": "env_file", "env_file": ".env:RUNTYPE_CLIENT_TOKEN", "replace": True},
         {"allowedOrigins": ["*"]},
     ),
     Case("Read one token", "Neither", "get_client_token", {}),
@@ -221,6 +245,15 @@ def code_in(text: str) -> str:
     return found[1]
 
 
+async def decide_ticket(code: str, *, approve: bool = True) -> None:
+    """What a person does in a terminal."""
+    state = SqliteState(Path(os.environ["RUNTYPE_MCP_STATE_DIR"]))
+    try:
+        await state.decide_ticket(code, approve=approve, by="a person")
+    finally:
+        await state.aclose()
+
+
 @asynccontextmanager
 async def bench(api: Api, era: str, policy: str, asks: bool, **environ: str) -> AsyncIterator[Bench]:
     says = [DECLINE]
@@ -256,7 +289,7 @@ async def needs(bench: Bench, case: Case) -> str:
         return ASKS
     if "runtype-mcp approve" not in text_of(result):
         return REFUSED
-    Tickets(state_dir()).approve(code_in(text_of(result)), "a person")
+    await decide_ticket(code_in(text_of(result)))
     assert done(await bench.model.call(case.tool, **yes)), case.does
     return TICKET
 
@@ -297,12 +330,16 @@ _INTRO = """\
 # What it will never do without asking
 
 A client token stands in the HTML of your pages. Delete it, or replace its value, and every chat that embeds it stops
-at once. Open it to every website, and anyone can spend your quota. An assistant that is wrong, in a hurry, or talked
-into something by a visitor's message must not be able to do either on its own.
+immediately. Open it to every website, and anyone can spend your quota. An assistant that is wrong, in a hurry, or
+talked into something by a visitor's message must not be able to do either on its own.
 
-So the server looks at what a call *would do* to the token as it is now. If it could stop pages that work, or let more
-in, nothing happens until somebody has agreed. Everything else runs at once: people who are asked about everything stop
-reading.
+So the server looks at what a call *would do* to the token as it is now:
+
+| a call that … | happens | these are |
+| --- | --- | --- |
+{groups}
+
+People who are asked about everything stop reading, so harmless calls are not asked about.
 
 ## How a call gets its yes
 
@@ -319,10 +356,12 @@ reading.
    is good for one call, once.
 4. **A ticket.** Where the client cannot ask and the policy wants a person, the call is refused with a code. Run
    `runtype-mcp approve CODE` in a terminal, and the same call goes ahead, once. A changed call, a changed token, or 15
-   minutes, and the code is worth nothing.
+   minutes, and the code is worth nothing. A no holds for the same operation on the same token, until it expires or you
+   take it back.
 
 In between, nothing may move: a token that somebody else has changed since the assistant, or you, last saw it is left
-alone, and the difference is told.
+alone, and the difference is told. You are shown everything that a call would do; a call that would do more than fits
+on a screen is refused.
 
 How many of these steps a call takes is your choice: `RUNTYPE_MCP_APPROVAL`, and `RUNTYPE_MCP_APPROVAL_LIVE` for live
 tokens alone. No call can change it.
@@ -334,7 +373,7 @@ _WORTH = """
 
 | step | stops | does not stop |
 | --- | --- | --- |
-| preview | an assistant that acts before it looks | one that confirms at once |
+| preview | an assistant that acts before it looks | one that confirms immediately |
 | name | the wrong token | the wrong decision: an assistant can look the name up |
 | person, in the client | an assistant on its own, whatever it was told | a client that answers for you; not reading |
 | ticket | the same, with any client | an agent with a shell as your user: it can approve for itself |
@@ -346,14 +385,25 @@ read it. And `auto` is only as strong as the client: if yours shows no forms, it
 
 ## Call by call
 
-The first line is the policy; the second says whether the client can ask.
+Every call above, tried under every policy. The first line is the policy; the second says whether the client can ask.
 
 """
 
 
 def render(rows: Mapping[str, list[str]], sentences: Mapping[str, list[str]], question: str) -> str:
     """The page."""
-    return "".join([_INTRO.format(question=question), _in_short(rows), _WORTH, _call_by_call(rows), _told(sentences)])
+    intro = _INTRO.format(question=question, groups=_groups())
+    return "".join([intro, _in_short(rows), _WORTH, _call_by_call(rows), _told(sentences)])
+
+
+def _groups() -> str:
+    happens = ("only after a yes", "only after a yes", "immediately")
+    says = ("could stop pages that work", "could let more in, or spend more", "does neither")
+    lines = []
+    for group, what, when in zip(get_args(Group), says, happens, strict=True):
+        calls = "; ".join(case.does[0].lower() + case.does[1:] for case in CASES if case.group == group)
+        lines.append(f"| {what} | {when} | {calls} |")
+    return "\n".join(lines)
 
 
 def _in_short(rows: Mapping[str, list[str]]) -> str:
@@ -370,7 +420,7 @@ def _in_short(rows: Mapping[str, list[str]]) -> str:
         lines.append(f"| `{policy}`{default} | {_client(column)} | {gated} | {others} |")
     lines.append("")
     lines.append(
-        f"*{RUNS}*: at once. *{CONFIRM}*: once the call carries both. {ASKS}: that, and your yes in the client. "
+        f"*{RUNS}*: immediately. *{CONFIRM}*: once the call carries both. {ASKS}: that, and your yes in the client. "
         f"{TICKET}: that, and your yes in a terminal. *{REFUSED}*: never."
     )
     return "\n".join(lines) + "\n"

@@ -1,12 +1,15 @@
 """What every test shares."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from runtype_mcp.sandbox.serve import running
-from tests.support import ERAS, Api, SwappableApp
+from tests.support import ERAS, Api, SwappableApp, running
+
+# Python that a test starts imports the installed package, and not that of the checkout which it starts in.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-SECONDS = 30
-"""How long a process may take for a step that it must take. Nothing waits that long unless it fails."""
+TIMEOUT = 60.0
+"""Seconds until a test gives up on a step that must be taken. Nothing waits that long unless it fails."""
+SECONDS = TIMEOUT
 
 
 def environment(**environ: str) -> dict[str, str]:
@@ -27,13 +28,13 @@ def run(*arguments: str, stdin: str = "", **environ: str) -> subprocess.Complete
     """Run `runtype-mcp ARGUMENTS` to its end."""
     command = [sys.executable, "-m", "runtype_mcp", *arguments]
     return subprocess.run(
-        command, input=stdin, capture_output=True, text=True, timeout=SECONDS, env=environment(**environ), check=False
+        command, input=stdin, capture_output=True, text=True, timeout=TIMEOUT, env=environment(**environ), check=False
     )
 
 
 def until(holds: Callable[[], Any], what: str) -> Any:
     """Wait until `holds` gives something true, and give it."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + TIMEOUT
     while not (found := holds()):
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.01)
@@ -58,7 +59,7 @@ class Process:
         assert self.popen.stdout is not None
         fd = self.popen.stdout.fileno()
         while b"\n" not in self._read:
-            assert select.select([fd], [], [], SECONDS)[0], "it says nothing"
+            assert select.select([fd], [], [], TIMEOUT)[0], "it says nothing"
             part = os.read(fd, 65536)
             assert part, f"it ended: {self._read!r}"
             self._read += part
@@ -95,7 +96,7 @@ class Process:
 
     def ended(self) -> int:
         """Wait for the end: its exit code."""
-        return self.popen.wait(SECONDS)
+        return self.popen.wait(TIMEOUT)
 
     def errors(self) -> str:
         """All that it wrote to stderr, once it has ended."""
@@ -104,8 +105,21 @@ class Process:
 
 
 @contextlib.contextmanager
+def _ended_by_us(popen: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ask the process to end, so that its coverage is kept, and kill it if it does not."""
+    try:
+        yield
+    finally:
+        popen.terminate()
+        try:
+            popen.wait(5)
+        except subprocess.TimeoutExpired:
+            popen.kill()
+
+
+@contextlib.contextmanager
 def started(*arguments: str, first: str = "", **environ: str) -> Iterator[Process]:
-    """A process that runs meanwhile, and is gone afterwards. `first` is Python that runs in it before the program."""
+    """A process that has ended when the block ends. `first` is Python that it runs before the program."""
     program = ["-m", "runtype_mcp"]
     if first:
         program = ["-c", f"{first}\nimport runpy\nrunpy.run_module('runtype_mcp', run_name='__main__')"]
@@ -116,11 +130,8 @@ def started(*arguments: str, first: str = "", **environ: str) -> Iterator[Proces
         stderr=subprocess.PIPE,
         env=environment(**environ),
     )
-    with popen:
-        try:
-            yield Process(popen)
-        finally:
-            popen.kill()
+    with popen, _ended_by_us(popen):
+        yield Process(popen)
 
 
 class Terminal:
@@ -135,7 +146,7 @@ class Terminal:
 
     def read(self) -> bool:
         """Take in what has appeared; False once nothing more can."""
-        assert select.select([self._master], [], [], SECONDS)[0], f"it hangs: {self.shown!r}"
+        assert select.select([self._master], [], [], TIMEOUT)[0], f"it hangs: {self.shown!r}"
         try:
             part = os.read(self._master, 65536)
         except OSError:  # how Linux says that the other side is closed
@@ -154,7 +165,7 @@ class Terminal:
         """Read to the end: the exit code."""
         while self.read():
             pass
-        return self._popen.wait(SECONDS)
+        return self._popen.wait(TIMEOUT)
 
 
 @contextlib.contextmanager
@@ -171,10 +182,7 @@ def on_terminal(*arguments: str, **environ: str) -> Iterator[Terminal]:
             start_new_session=True,
         )
         os.close(slave)
-        with popen:
-            try:
-                yield Terminal(popen, master)
-            finally:
-                popen.kill()
+        with popen, _ended_by_us(popen):
+            yield Terminal(popen, master)
     finally:
         os.close(master)

@@ -5,23 +5,29 @@ A test looks at what the API received (`api.writes`), never at what a mock was t
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Literal
 
 import mcp_types
 from mcp import Client, StdioServerParameters
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from runtype_mcp.listen import Server, bind
 from runtype_mcp.sandbox.app import create_app
-from runtype_mcp.sandbox.faults import Faults
-from runtype_mcp.sandbox.seed import seed
-from runtype_mcp.sandbox.store import Store
+from runtype_mcp.sandbox.rules import DEFAULTS
+from runtype_mcp.sandbox.seed import seed, stamp, utc_now
+from runtype_mcp.sandbox.store import Record, Store, digest, ulid
 from runtype_mcp.server import build_server
-from runtype_mcp.settings import load
+from runtype_mcp.settings import Settings
+from runtype_mcp.storage.state import MemoryState, State
+from tests.faults.faulty_app import Faults, FaultyApp
 
 KEY = "rt_test_support"
 AGENT = "agent_01jv0000000000000000000001"
@@ -31,6 +37,23 @@ ERAS = (LEGACY, MODERN)
 
 Era = Literal["legacy", "2026-07-28"]
 Answer = mcp_types.ElicitResult | Callable[[str], mcp_types.ElicitResult] | Exception | None
+
+
+@contextmanager
+def running(app: ASGIApp) -> Iterator[str]:
+    """Serve `app` on a free loopback port from a thread; yields its base URL, without a slash at the end."""
+    ready = threading.Event()
+    server = Server(app, ready.set)
+    bound, url = bind("127.0.0.1", 0)
+    with bound:
+        thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
+        thread.start()
+        assert ready.wait(10), "the server does not start"
+        try:
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 class SwappableApp:
@@ -52,8 +75,8 @@ class Api:
     faults: Faults = field(default_factory=Faults)
 
     def install(self, **options: Any) -> Api:
-        app = create_app(self.store, faults=self.faults, **options)
-        self.received: list[tuple[str, str, Any]] = app.state.received
+        app = FaultyApp(create_app(self.store, **options), self.faults)
+        self.received = app.received
         self.stage.app = app
         return self
 
@@ -90,6 +113,34 @@ class McpClient:
         return token
 
 
+def settings_for(api: Api, **environ: str) -> Settings:
+    own = {name: os.environ[name] for name in ("RUNTYPE_MCP_STATE_DIR",) if name in os.environ}
+    return Settings.from_env({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url, **own, **environ})
+
+
+async def no_wait(seconds: float) -> None:
+    """A pause that is over, once others had their turn."""
+    await asyncio.sleep(0)
+
+
+class ForgetfulState(MemoryState):
+    """For tests that put the same tokens back before each call: nobody was shown what they are not any more."""
+
+    async def last_read(self, subject: str, token_id: str) -> None:
+        return None
+
+
+def seed_many(store: Store, n: int) -> None:
+    """Put `n` plain, unused client tokens into `store`, made a minute apart; every third is a test token."""
+    now = utc_now()
+    for i in range(n):
+        made = stamp(now - timedelta(minutes=n - i))
+        token = DEFAULTS | {"id": f"ct_{ulid(digest(f'many {i}'))}", "name": f"Shop {i:05}", "agentIds": [AGENT]}
+        token |= {"allowedOrigins": [f"https://shop-{i:05}.example"], "environment": "live" if i % 3 else "test"}
+        token |= {"lastUsedAt": None, "createdAt": made, "updatedAt": made}
+        store.put(Record(token, None).with_value(f"{digest(f'value {i}'):064x}"[:32]))
+
+
 def text_of(result: mcp_types.CallToolResult) -> str:
     (content,) = result.content
     assert isinstance(content, mcp_types.TextContent)
@@ -114,16 +165,20 @@ def _callback(answer: Answer, asked: list[str]) -> Any:
 
 
 @asynccontextmanager
-async def mcp_client(api: Api, era: str, answer: Answer = None, **environ: str) -> AsyncIterator[McpClient]:
+async def mcp_client(
+    api: Api, era: str, answer: Answer = None, state: State | None = None, /, **environ: str
+) -> AsyncIterator[McpClient]:
     """A client of our server in this process, which calls `api` over HTTP.
 
     `answer` is what a person says when they are asked; None makes a client that cannot ask. `environ` sets settings
-    by the names of their variables.
+    by the names of their variables. The server waits for nothing before it looks again.
     """
-    settings = load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url, **environ})
+    settings = settings_for(api, **environ)
     asked: list[str] = []
     callback = _callback(answer, asked) if answer is not None else None
-    async with Client(build_server(settings), mode=era, elicitation_callback=callback) as client:
+    async with Client(
+        build_server(settings, state=state, sleep=no_wait), mode=era, elicitation_callback=callback
+    ) as client:
         yield McpClient(client, asked)
 
 

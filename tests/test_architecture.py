@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import runtype_mcp
+from tests.processes import TIMEOUT
 
 ROOT = Path(runtype_mcp.__file__).parent
 MODULES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
@@ -23,15 +27,16 @@ MAY_IMPORT = {
         *("results", "identity", "settings", "errors"),
     },
     "http": {"runtype_mcp", "server", "listen"},
+    "stdio": {"runtype_mcp", "server", "settings", "environment"},
     "server.py": {"runtype_mcp", "tools", "storage", "policy", "api", "sandbox", "identity", "settings"},
-    "stdio": {"runtype_mcp"},
     "tools": {"runtype_mcp", "storage", "policy", "api", "results", "identity", "settings", "errors"},
     "results.py": {"policy", "api", "tools"},
     "identity.py": {"policy", "api", "settings", "errors"},
     "storage": {"policy", "errors"},
     "policy": {"api"},
     "api": {"runtype_mcp", "errors"},
-    "settings.py": {"policy"},
+    "settings.py": {"policy", "environment"},
+    "environment.py": set[str](),
     "errors.py": set[str](),
     "sandbox": {"listen"},
     "listen.py": set[str](),
@@ -40,17 +45,11 @@ SPEAKS_MCP = ("server.py", "tools", "http", "stdio", "commands", "identity.py")
 """`policy/`, `api/`, `storage/` and the rest know nothing of the protocol, not even lazily."""
 NETWORK = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "aiohttp", "urllib3"}
 READS_OR_WRITES = {
-    "os",
-    "pathlib",
-    "sqlite3",
-    "socket",
-    "subprocess",
-    "shutil",
-    "tempfile",
-    "anyio",
-    "asyncio",
-    "filelock",
+    *("os", "io", "pathlib", "sqlite3", "socket", "subprocess", "shutil", "tempfile", "filelock", "time", "http"),
+    *("anyio", "asyncio", "threading", "selectors", "select", "open"),
 }
+LOADED_LATE = {"sqlite3", "filelock", "publicsuffixlist", "stamina", "tenacity", "jsonschema"}
+"""What a start must not wait for: each is imported by the first call that needs it."""
 
 
 def imports(path: str) -> Iterator[str]:
@@ -80,6 +79,12 @@ def libraries(path: str) -> set[str]:
     return {name.partition(".")[0] for name in imports(path)}
 
 
+def called(tree: ast.AST) -> set[str]:
+    """The names of the functions and methods that are called."""
+    functions = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {f.id if isinstance(f, ast.Name) else f.attr for f in functions if isinstance(f, ast.Name | ast.Attribute)}
+
+
 def rule(path: str) -> str:
     """The rule that names this module: its folder's, or its own."""
     return path.partition("/")[0]
@@ -104,7 +109,7 @@ def test_only_what_serves_knows_the_protocol(path: str) -> None:
 def test_policy_does_no_input_or_output() -> None:
     for path in MODULES:
         if rule(path) == "policy":
-            assert not (NETWORK | READS_OR_WRITES) & libraries(path), path
+            assert not (NETWORK | READS_OR_WRITES) & (libraries(path) | called(MODULES[path])), path
             assert "runtype_mcp.api.client" not in {name.rpartition(".")[0] for name in imports(path)}, path
 
 
@@ -112,28 +117,47 @@ def test_http_is_spoken_in_one_place() -> None:
     assert {path for path in MODULES if NETWORK & libraries(path)} == {"api/client.py"}
 
 
+@pytest.mark.parametrize("path", MODULES)
+def test_no_import_is_hidden_from_these_rules(path: str) -> None:
+    assert not {"import_module", "__import__", "exec", "eval"} & called(MODULES[path])
+
+
+@pytest.mark.parametrize("module", ["runtype_mcp.server", "runtype_mcp.http.app", "runtype_mcp.commands"])
+def test_a_start_loads_nothing_that_only_a_call_needs(module: str) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT, check=True)
+    loaded = set(done.stdout.split())
+    assert module in loaded
+    assert not LOADED_LATE & loaded
+
+
 def test_only_one_boundary_catches_everything() -> None:
-    caught = [
-        (path, handler)
-        for path, tree in MODULES.items()
-        for handler in ast.walk(tree)
-        if isinstance(handler, ast.ExceptHandler) and everything(handler)
-    ]
+    caught = [(path, node) for path, tree in MODULES.items() for node in ast.walk(tree) if catches_everything(node)]
     ((path, handler),) = caught
     assert path == "tools/pipeline.py"
+    assert isinstance(handler, ast.ExceptHandler)
     assert "the one boundary" in (ROOT / path).read_text().splitlines()[handler.lineno - 1]
 
 
-def everything(handler: ast.ExceptHandler) -> bool:
-    if handler.type is None:
-        return True
-    named = {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
-    return bool(named & {"Exception", "BaseException"})
+def catches_everything(node: ast.AST) -> bool:
+    """Whether this is an `except`, or a `suppress`, of all that may be raised."""
+    match node:
+        case ast.ExceptHandler(type=None):
+            return True
+        case ast.ExceptHandler(type=ast.expr() as kind):
+            named = [kind]
+        case ast.Call(func=ast.Name(id="suppress") | ast.Attribute(attr="suppress"), args=args):
+            named = args
+        case _:
+            return False
+    return bool(
+        {"Exception", "BaseException"} & {name for kind in named for name in re.findall(r"\w+", ast.unparse(kind))}
+    )
 
 
 def test_nothing_is_made_when_a_module_is_imported() -> None:
     """No client, no settings and no server at module level: each belongs to a call of `build_server`."""
-    kinds = {"RuntypeClient", "AsyncClient", "Settings", "load", "RuntypeServer", "MCPServer", "build_server"}
+    kinds = {"RuntypeClient", "AsyncClient", "Settings", "RuntypeServer", "MCPServer", "build_server"}
     for path, tree in MODULES.items():
         for statement in tree.body:
             if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Call):

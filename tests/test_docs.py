@@ -14,10 +14,12 @@ import pytest
 
 from runtype_mcp import __version__
 from runtype_mcp.tools import SPECS
+from tests.processes import TIMEOUT, run
 from tests.support import LEGACY, stdio_client
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 README = (ROOT / "README.md").read_text("utf-8")
 PACKAGE = "\n".join(path.read_text("utf-8") for path in (ROOT / "runtype_mcp").rglob("*.py"))
 
@@ -59,11 +61,35 @@ def test_every_command_of_the_readme_is_one(command: str, tmp_path: Path) -> Non
         assert process.stderr is not None
         assert "http://127.0.0.1:" in process.stderr.readline()
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=TIMEOUT)
         return
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=TIMEOUT)
     expected = 1 if words[1] == "approve" else 0  # it insists on a terminal
     assert process.returncode == expected, errors
+
+
+def spans(page: Path) -> list[str]:
+    """The commands that stand inside sentences and tables."""
+    return re.findall(
+        r"`((?:runtype-mcp|python -m|\.venv/bin/\w+|bash) [^`]+|\.venv/bin/\w+)`", page.read_text("utf-8")
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_inside_a_sentence_exists(page: Path) -> None:
+    tools = {re.split("[^a-z-]", need)[0] for need in PROJECT["optional-dependencies"]["test"]}
+    for command in re.split(r"\n| && ", "\n".join(spans(page))):
+        match command.removeprefix(".venv/bin/").split():
+            case ["python", "-m", module, *_]:
+                path = ROOT / module.replace(".", "/")
+                assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), command
+            case ["runtype-mcp", *words]:
+                known = run(*[word for word in words if word.islower()], "--help")
+                assert known.returncode == 0, command
+            case ["bash", script]:
+                assert (ROOT / script).is_file()
+            case [tool, *_]:
+                assert tool in tools, command
 
 
 @pytest.mark.anyio
@@ -73,8 +99,10 @@ async def test_each_configuration_of_a_host_starts_the_server() -> None:
     assert len(servers) == 2
     for server in servers:
         assert server["command"].endswith(".venv/bin/runtype-mcp")
-        with anyio.fail_after(60):
-            async with stdio_client(server.get("args", []), LEGACY, **server["env"]) as model:
+        with anyio.fail_after(TIMEOUT):
+            # The key that the reader puts there: with the placeholder the server does not start.
+            assert set(server["env"]) == {"RUNTYPE_API_KEY"}
+            async with stdio_client(server.get("args", []), LEGACY, RUNTYPE_API_KEY="rt_test_0123456789") as model:
                 assert (await model.client.list_tools()).tools
 
 
@@ -87,7 +115,8 @@ def test_the_readme_lists_every_setting() -> None:
     assert len(set(documented)) == len(documented)
     # A prefix alone, such as the one by which variables are found, ends with an underscore.
     assert set(documented) == {name for name in re.findall(r"\bRUNTYPE_\w+\b", PACKAGE) if not name.endswith("_")} - {
-        "RUNTYPE_CLIENT_TOKEN"  # the variable of an env file in examples
+        "RUNTYPE_CLIENT_TOKEN",  # the variable of an env file in examples
+        "RUNTYPE_MCP_FRONT",  # a name of before
     }
 
 
@@ -100,7 +129,7 @@ def test_the_bundle_says_what_the_package_is() -> None:
 
 def test_the_changelog_knows_this_version() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dynamic"] == ["version"]
+    assert PROJECT["dynamic"] == ["version"]
 
 
 def test_each_of_the_forty_checks_is_shown_by_a_test_that_exists() -> None:

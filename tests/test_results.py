@@ -195,7 +195,16 @@ def test_a_preview_says_what_would_happen_and_that_nothing_did() -> None:
     "result", [results.MutationResult, results.UpdateResult, results.SecretResult, results.ValueResult]
 )
 def test_every_gated_result_can_be_a_preview(result: type[results.MutationResult]) -> None:
-    plan = Plan("create_client_token", "Create", {"name": "Shop"}, None, "Shop", "test", (), "Delete it later.")
+    plan = Plan(
+        operation="create_client_token",
+        verb="Create",
+        arguments={"name": "Shop"},
+        token=None,
+        name="Shop",
+        environment="test",
+        effects=(),
+        undo="Delete it later.",
+    )
     data = results.preview(result, plan, "").data()
     assert data["status"] == "preview"
     assert "clientToken" not in data
@@ -212,7 +221,7 @@ def test_a_visitors_text_is_cut_to_a_length_with_a_mark() -> None:
     assert shown.visitor_text is not None
     (line,) = [line for line in shown.visitor_text.splitlines() if line.startswith("conv_1")]
     assert line.count("[cut]") == 2
-    assert len(line) <= results.VISITOR_NAME_LENGTH + results.VISITOR_MESSAGE_LENGTH + 100
+    assert len(line) <= results.MAX_VISITOR_NAME + results.MAX_VISITOR_MESSAGE + 100
 
 
 def test_each_visitors_words_are_one_line_of_the_fence() -> None:

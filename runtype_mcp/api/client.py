@@ -1,45 +1,42 @@
 """`RuntypeClient`: one method per endpoint of `/v1/client-tokens`, typed in and out.
 
-It knows nothing of MCP. Reads are retried; a write is repeated only where no byte of it can have left.
-One HTTP client is made at the first call and closed by `aclose`.
+Reads are retried; a write is repeated only where no byte of it can have left. One HTTP client serves every key: it is
+made at the first call, holds connections and no credentials, and is closed by `aclose`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
-import json
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Literal, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx2 as httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from runtype_mcp import __version__, errors
 from runtype_mcp.api import models
+from runtype_mcp.api.responses import Method, from_response, parsed, unfinished
 
 T = TypeVar("T", bound=BaseModel)
-Method = Literal["GET", "POST", "PUT", "DELETE"]
+Transport = Callable[[], httpx.AsyncBaseTransport]
 
 PAGE = 200
 """Tokens a page: the most that the API gives."""
 MAX_PAGES = 1000
-"""200,000 tokens. A list that goes on does not end."""
-CONVERSATIONS_PAGE = 100
-"""Conversations a page at most: the API's own maximum is unknown, and its other lists stop here."""
+"""200,000 tokens. A longer list is taken for one that does not end."""
 TRIES = 3
 MAX_BODY = 32 * 2**20
 """Bytes of one answer, decompressed. More than any list of tokens, less than a decompression bomb."""
 
 # A team's burst waits here, in turn, instead of meeting the API's rate limit; and a small pool is a quick one.
 _LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=30)
-
-# Raised before the request can have left this machine, so even a write may be tried again.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 def next_delay(attempt: int, retry_after: float | None, left: float) -> float | None:
@@ -50,15 +47,22 @@ def next_delay(attempt: int, retry_after: float | None, left: float) -> float | 
     return delay if delay < left else None
 
 
+def asgi_transport(app: Callable[[], Any]) -> Transport:
+    """A transport that calls an ASGI application in this process. `app` makes it, at the first call."""
+    return lambda: httpx.ASGITransport(app=app())
+
+
 class RuntypeClient:
     """The eight operations.
 
     Args:
-        api_key: sent as `Authorization: Bearer`, to `base_url` and nowhere else. None: every call says how to set one.
+        api_key: sent as `Authorization: Bearer`, to `base_url` and nowhere else. None: every call says that it lacks.
         base_url: scheme, host and port.
         connect_timeout: seconds for one connection.
         total_timeout: seconds for one operation, retries and waits included.
-        app: an ASGI application to call in process instead of the network.
+        transport: makes what carries requests, such as `asgi_transport`; None is the network.
+        sleep: waits so many seconds between two attempts.
+        clock: seconds that only grow.
 
     Every method raises `errors.ClientTokenError`, and nothing else.
     """
@@ -70,28 +74,30 @@ class RuntypeClient:
         *,
         connect_timeout: float = 5.0,
         total_timeout: float = 30.0,
-        app: Callable[[], Any] | None = None,
+        transport: Transport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._api_key, self._base_url, self._app = api_key, base_url, app
-        self._connect_timeout, self._total_timeout = connect_timeout, total_timeout
-        self._http: httpx.AsyncClient | None = None
+        self._api_key, self._base_url, self._total_timeout = api_key, base_url, total_timeout
+        self._connections = _Connections(base_url, httpx.Timeout(total_timeout, connect=connect_timeout), transport)
+        self._sleep, self._clock = sleep, clock
+
+    def with_key(self, api_key: str | None) -> RuntypeClient:
+        """A client that calls with another key over the same connections."""
+        other = copy.copy(self)
+        other._api_key = api_key
+        return other
 
     async def aclose(self) -> None:
-        """Close the connections. The next call opens new ones."""
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
+        """Close the connections, which all clients of `with_key` share. The next call opens new ones."""
+        await self._connections.aclose()
 
     # The eight endpoints.
 
     async def list_client_tokens(self, limit: int, offset: int) -> models.ClientTokenPage:
         """GET /v1/client-tokens: one page of 1 to 200 tokens, in no documented order."""
-        return await self._call(
-            "GET",
-            "/v1/client-tokens",
-            models.ClientTokenPage,
-            params={"limit": str(limit), "offset": str(offset)},
-        )
+        params = {"limit": str(limit), "offset": str(offset)}
+        return await self._call("GET", "/v1/client-tokens", models.ClientTokenPage, params=params)
 
     async def create_client_token(self, request: models.CreateClientToken) -> models.ClientTokenWithValue:
         """POST /v1/client-tokens. Not idempotent."""
@@ -103,7 +109,16 @@ class RuntypeClient:
 
     async def update_client_token(self, token_id: str, request: models.UpdateClientToken) -> models.UpdatedClientToken:
         """PUT /v1/client-tokens/{id}: a partial update, and the last write wins."""
-        return await self._call("PUT", _path(token_id), models.UpdatedClientToken, body=request.body())
+        body = request.body()
+        try:
+            return await self._call("PUT", _path(token_id), models.UpdatedClientToken, body=body)
+        except errors.UserInputError as exc:
+            nulls = [name for name, value in body.items() if value is None]
+            if exc.status != 400 or not nulls:
+                raise
+            # Whether null clears a field is not documented.
+            what = f"{exc.what} It may be that this API cannot clear {' or '.join(nulls)}."
+            raise errors.UserInputError(what, exc.next_step, status=400) from exc
 
     async def delete_client_token(self, token_id: str) -> models.Deleted:
         """DELETE /v1/client-tokens/{id}. Cannot be undone."""
@@ -114,7 +129,7 @@ class RuntypeClient:
         return (await self._call("GET", _path(token_id, "/token"), models.ClientTokenValue)).value
 
     async def regenerate_client_token(self, token_id: str) -> models.ClientTokenWithValue:
-        """POST /v1/client-tokens/{id}/regenerate. The old value stops working at once."""
+        """POST /v1/client-tokens/{id}/regenerate. The old value stops working immediately."""
         return await self._call("POST", _path(token_id, "/regenerate"), models.ClientTokenWithValue)
 
     async def list_client_token_conversations(
@@ -161,147 +176,103 @@ class RuntypeClient:
         body: dict[str, Any] | None = None,
     ) -> T:
         if self._api_key is None:
-            raise errors.AuthError(
-                "No Runtype API key is set.",
-                "Ask the operator to set RUNTYPE_API_KEY in this server's environment, or to start it with "
-                "--sandbox to try it without an account.",
-            )
-        deadline = time.monotonic() + self._total_timeout
-        sending = False
+            raise errors.NoApiKey("No Runtype API key is set.")
+        deadline = self._clock() + self._total_timeout
+        sent = False
         try:
             async with asyncio.timeout(self._total_timeout):
-                for attempt in range(1, TRIES + 1):
-                    sending = True
+                for attempt in itertools.count(1):
+                    sent = True
                     try:
-                        return await self._once(method, path, answer, params, body)
-                    except _NOT_SENT as exc:
-                        if "certificate" in str(exc):  # no waiting mends that
-                            raise errors.PermanentError(
-                                f"The API at {self._base_url} has a certificate that this machine does not trust.",
-                                "Ask the operator to check RUNTYPE_BASE_URL, and whether a proxy's own certificate "
-                                "must be trusted here (SSL_CERT_FILE).",
-                            ) from exc
-                        failure: errors.ClientTokenError = errors.RetryableError(
-                            f"The API at {self._base_url} cannot be reached ({str(exc) or type(exc).__name__}).",
-                            "Check the network and RUNTYPE_BASE_URL, then try again.",
-                        )
+                        return parsed(method, answer, await self._once(method, path, params, body))
                     except errors.RetryableError as exc:
-                        if method != "GET":
-                            raise
                         failure = exc
-                    sending = False
-                    delay = next_delay(attempt, failure.retry_after, deadline - time.monotonic())
-                    if delay is None:
+                    sent = False
+                    delay = next_delay(attempt, failure.retry_after, deadline - self._clock())
+                    if delay is None or not (method == "GET" or isinstance(failure, errors.Unreachable)):
                         raise failure
-                    await asyncio.sleep(delay)
+                    await self._sleep(delay)
         except TimeoutError:
-            what = f"The API gave no complete answer within {self._total_timeout:g} seconds (RUNTYPE_MCP_TIMEOUT)."
-            raise self._lost(method, what, sending) from None
-        raise AssertionError("unreachable")
+            what = f"The API gave no complete answer within {self._total_timeout:g} seconds."
+            raise unfinished(method if sent else "GET", what, errors.TimedOut) from None
+        raise AssertionError("unreachable")  # pragma: no cover - the loop ends by a return or an error
 
     async def _once(
-        self,
-        method: Method,
-        path: str,
-        answer: type[T],
-        params: dict[str, str] | None,
-        body: dict[str, Any] | None,
-    ) -> T:
+        self, method: Method, path: str, params: dict[str, str] | None, body: dict[str, Any] | None
+    ) -> bytes:
+        """The body of a 2xx."""
+        url, headers = self._base_url + path, {"Authorization": f"Bearer {self._api_key}"}
+        http = self._connections.open()
         try:
-            async with self._client().stream(method, self._base_url + path, params=params, json=body) as response:
-                raw = await self._read(method, response)
-        except _NOT_SENT:
-            raise
+            async with http.stream(method, url, params=params, json=body, headers=headers) as response:
+                raw = await _read(method, response)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as exc:
+            # Raised before the request can have left this machine.
+            if "certificate" in str(exc):
+                what = f"The API at {self._base_url} has a certificate that this machine does not trust."
+                raise errors.UntrustedCertificate(what) from exc
+            what = f"The API at {self._base_url} cannot be reached ({str(exc) or type(exc).__name__})."
+            raise errors.Unreachable(what) from exc
         except httpx.InvalidURL as exc:
-            raise errors.PermanentError(
-                f"{self._base_url} is no address of an API.", "Ask the operator to check RUNTYPE_BASE_URL."
-            ) from exc
+            raise errors.NotTheApi(f"{self._base_url} is not an address of an API.") from exc
+        except UnicodeError:  # a key that is not ASCII, or half a surrogate pair in a body; its text may be the key
+            raise errors.UserInputError("The call holds characters that cannot be sent.") from None
         except (httpx.HTTPError, ssl.SSLError) as exc:  # a damaged TLS record comes as it is
             what = f"The connection to the API failed before its answer was complete ({type(exc).__name__})."
-            raise self._lost(method, what, True) from exc
+            raise unfinished(method, what, errors.RetryableError) from exc
         if not 200 <= response.status_code < 300:
-            # An API may repeat the key in its complaint. Masked before anything is cut, so that no part of it stays.
-            raw = raw.replace(str(self._api_key).encode(), b"[redacted]")
-            raise errors.from_response(method, response.status_code, response.headers, raw)
-        try:
-            return _parsed(answer, raw)
-        except ValidationError as exc:
-            # The places that do not fit, never what stands there: it may be a value.
-            places = sorted(
-                {".".join(str(p) for p in e["loc"]) or "the whole" for e in exc.errors(include_input=False)}
-            )
-            what = f"The API's answer cannot be understood ({', '.join(places[:5])})."
-            if method == "GET":
-                raise errors.PermanentError(what, "Ask the operator to check RUNTYPE_BASE_URL.") from None
-            raise self._lost(method, what, True) from None
+            raise from_response(method, response.status_code, response.headers, raw, str(self._api_key))
+        return raw
 
-    @staticmethod
-    async def _read(method: Method, response: httpx.Response) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in response.aiter_bytes():
-            size += len(chunk)
-            if size > MAX_BODY:
-                what = f"The API's answer is larger than {MAX_BODY >> 20} MiB."
-                if method == "GET":
-                    raise errors.PermanentError(what)
-                raise errors.OutcomeUnknown(what, "Read the token before repeating this.", changed="")
-            chunks.append(chunk)
-        return b"".join(chunks)
 
-    @staticmethod
-    def _lost(method: Method, what: str, sent: bool) -> errors.ClientTokenError:
-        if method == "GET" or not sent:
-            return errors.RetryableError(what, "Try again later.")
-        return errors.OutcomeUnknown(what, "Read the token before repeating this.", changed="")
+class _Connections:
+    """One HTTP client for all keys, made when it is first needed."""
 
-    def _client(self) -> httpx.AsyncClient:
+    def __init__(self, base_url: str, timeout: httpx.Timeout, transport: Transport | None) -> None:
+        self._base_url, self._timeout, self._transport = base_url, timeout, transport
+        self._http: httpx.AsyncClient | None = None
+
+    def open(self) -> httpx.AsyncClient:
         if self._http is None:
-            transport = httpx.ASGITransport(app=self._app()) if self._app else None
             try:
                 self._http = httpx.AsyncClient(
-                    headers={
-                        "Authorization": f"Bearer {self._api_key}",
-                        "User-Agent": f"runtype-mcp/{__version__} (python)",
-                        "Accept": "application/json",
-                    },
-                    timeout=httpx.Timeout(self._total_timeout, connect=self._connect_timeout),
+                    headers={"User-Agent": f"runtype-mcp/{__version__} (python)", "Accept": "application/json"},
+                    timeout=self._timeout,
                     limits=_LIMITS,
                     # Never followed: the key would travel to wherever the redirect points.
                     follow_redirects=False,
-                    transport=transport,
+                    # None is kept: a cookie that answers one key must not go out with another.
+                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                    transport=self._transport() if self._transport else None,
                     # http:// is this machine alone: no proxy of the environment may see the key in the clear.
                     trust_env=self._base_url.startswith("https:"),
                 )
             except (ValueError, OSError, ImportError, httpx.InvalidURL) as exc:
                 # A proxy or a certificate file of the environment. Its text is left out: it may hold a password.
-                raise errors.PermanentError(
-                    f"No connection can be prepared ({type(exc).__name__}).",
-                    "Ask the operator to check RUNTYPE_BASE_URL, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE.",
-                ) from None
+                raise errors.NoConnectionPossible(f"No connection can be prepared ({type(exc).__name__}).") from None
         return self._http
 
+    async def aclose(self) -> None:
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
 
-def _parsed(answer: type[T], raw: bytes) -> T:
-    try:
-        return answer.model_validate_json(raw)
-    except ValidationError as exc:
-        # A text that JavaScript cut inside a character ends in half a surrogate pair: legal JSON, but no text here.
-        # One visitor's words must not hide a whole page, so the half becomes a question mark.
-        try:
-            whole = json.dumps(json.loads(raw), ensure_ascii=False).encode("utf-8", "replace")
-        except (ValueError, RecursionError):
-            raise exc from None
-        return answer.model_validate_json(whole)
+
+async def _read(method: Method, response: httpx.Response) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > MAX_BODY:
+            what = f"The API's answer is larger than {MAX_BODY >> 20} MiB."
+            raise unfinished(method, what, errors.PermanentError)
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _path(token_id: str, tail: str = "") -> str:
     # URL parsers fold these away even when they are percent-encoded, and would name another path.
     if token_id in ("", ".", ".."):
-        raise errors.UserInputError(
-            f"'{token_id}' is not an id.",
-            "Call list_client_tokens to see which tokens exist.",
-            changed="Nothing was sent.",
-        )
+        raise errors.UserInputError(f"'{token_id}' is not an id.", "Give the id of one.", changed="Nothing was sent.")
     # Ids come from models. Percent-encode everything, "/" and "." included, so that no id can name another path.
-    return "/v1/client-tokens/" + quote(token_id, safe="").replace(".", "%2E") + tail
+    return "/v1/client-tokens/" + quote(token_id, safe="", errors="surrogatepass").replace(".", "%2E") + tail

@@ -1,14 +1,13 @@
-"""The wire: what is sent to `/v1/client-tokens` and what comes back.
+"""What is sent to `/v1/client-tokens` and what comes back.
 
 Requests forbid unknown fields, and tell "not given" (left out of the body) from null. Responses tolerate
 unknown fields, and everything that only newer or older API versions send is optional. A token's value is
-never kept on a `ClientToken`, whatever the API sends there: it exists only as `value` of the three answers
-that exist to carry it.
+never kept on a `ClientToken`, whatever the API sends there: only the answers that exist to carry it have `value`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
@@ -20,19 +19,15 @@ PerHour = Annotated[int, Field(ge=1, le=10000)]
 PerSession = Annotated[int, Field(ge=1, le=1000)]
 IdleMinutes = Annotated[int, Field(ge=1, le=1440)]
 
-LIMITS = (
-    "rate_limit_per_minute",
-    "rate_limit_per_hour",
-    "max_messages_per_session",
-    "session_idle_timeout_minutes",
-)
+LIMITS = ("rate_limit_per_minute", "rate_limit_per_hour", "max_messages_per_session", "session_idle_timeout_minutes")
 """The four limits, by their names in Python."""
 
 
+_WIRE = ConfigDict(alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True)
+
+
 class Request(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", hide_input_in_errors=True
-    )
+    model_config = ConfigDict(**_WIRE, extra="forbid")
 
     def body(self) -> dict[str, Any]:
         """The JSON body: what was given, and nothing else. A null that was given stays a null."""
@@ -61,11 +56,11 @@ class CreateClientToken(Request):
     agent_ids: list[Id] = []
     flow_ids: list[Id] = []
     default_flow_id: Id | None = None
-    environment: Annotated[str, Field(pattern="^(test|live)$")] = "live"
+    environment: Literal["test", "live"] = "live"
     product_surface_id: Id | None = None
     target_alias: Id | None = None
     target_version_id: Id | None = None
-    pin_to_version: Annotated[str, Field(pattern="^(latest|published)$")] = "latest"
+    pin_to_version: Literal["latest", "published"] = "latest"
     rate_limit_per_minute: PerMinute = 10
     rate_limit_per_hour: PerHour = 100
     max_messages_per_session: PerSession = 100
@@ -81,44 +76,35 @@ class CreateClientToken(Request):
         return self
 
 
+_NOT_GIVEN: Any = None
+"""The default of a field that may be left out. It is never sent; a null that is given is checked like any value."""
+
+
 class UpdateClientToken(Request):
     """Body of PUT /v1/client-tokens/{id}: a partial update. Environment and surface are fixed at creation.
 
-    Null clears `default_flow_id`, `target_alias` and `target_version_id`. Lists replace the whole list.
+    Null clears `default_flow_id`, `target_alias` and `target_version_id`. Lists replace the whole list. What only the
+    whole token can tell is for `check_targets` and `check_default_flow`.
     """
 
-    name: Name = ""
-    allowed_origins: Annotated[list[str], Field(min_length=1)] = []
-    agent_ids: list[Id] = []
-    flow_ids: Annotated[list[Id], Field(min_length=1)] = []
+    name: Name = _NOT_GIVEN
+    allowed_origins: Annotated[list[str], Field(min_length=1)] = _NOT_GIVEN
+    agent_ids: list[Id] = _NOT_GIVEN
+    flow_ids: Annotated[list[Id], Field(min_length=1)] = _NOT_GIVEN
     default_flow_id: Id | None = None
-    is_active: bool = True
+    is_active: bool = _NOT_GIVEN
     target_alias: Id | None = None
     target_version_id: Id | None = None
-    pin_to_version: str = "latest"  # the API takes back the stored value, whatever it is
-    rate_limit_per_minute: PerMinute = 10
-    rate_limit_per_hour: PerHour = 100
-    max_messages_per_session: PerSession = 100
-    session_idle_timeout_minutes: IdleMinutes = 30
-    config: dict[str, Any] = {}
-
-    @model_validator(mode="after")
-    def _rules(self) -> Self:
-        given = self.model_fields_set
-        check_targets(
-            self.target_alias,
-            self.target_version_id,
-            self.agent_ids if "agent_ids" in given else ["unchanged"],
-        )
-        if "flow_ids" in given:
-            check_default_flow(self.default_flow_id, self.flow_ids)
-        return self
+    pin_to_version: str = _NOT_GIVEN  # the API takes back the stored value, whatever it is
+    rate_limit_per_minute: PerMinute = _NOT_GIVEN
+    rate_limit_per_hour: PerHour = _NOT_GIVEN
+    max_messages_per_session: PerSession = _NOT_GIVEN
+    session_idle_timeout_minutes: IdleMinutes = _NOT_GIVEN
+    config: dict[str, Any] = _NOT_GIVEN
 
 
 class Response(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", hide_input_in_errors=True
-    )
+    model_config = ConfigDict(**_WIRE, extra="ignore")
 
 
 class ClientToken(Response):
@@ -158,7 +144,8 @@ class ClientToken(Response):
 
     def settings(self) -> dict[str, Any]:
         """What somebody may have changed, without what changes by itself (use, counts, times)."""
-        return self.model_dump(exclude={"conversation_count", "last_used_at", "created_at", "updated_at"})
+        # As JSON: a NaN that somebody stored in `config` becomes null, and so equals itself.
+        return self.model_dump(mode="json", exclude={"conversation_count", "last_used_at", "created_at", "updated_at"})
 
 
 class ApiWarning(Response):
@@ -194,7 +181,6 @@ class ClientTokenWithValue(GotClientToken):
 
     value: str = Field(validation_alias=AliasChoices("token", "value"), min_length=1, repr=False)
     warnings: list[ApiWarning] = []
-    message: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -210,8 +196,9 @@ class ClientTokenValue(Response):
 
 
 class Deleted(Response):
-    success: bool = True
-    message: str = ""
+    """The answer of delete. It says whether it was done; a 200 that does not is not understood."""
+
+    success: bool
 
 
 class Conversation(Response):

@@ -1,67 +1,147 @@
-"""The commands behind `cli.py`, each a function from its arguments to an exit code."""
+"""The commands behind `cli.py`: each is a function from its options to an exit code.
+
+A command imports what it needs, because most starts only serve stdio.
+"""
 
 from __future__ import annotations
 
 import argparse
-import gc
+import difflib
 import logging
+import os
+import re
 import sys
-from contextlib import nullcontext
-from io import TextIOWrapper
+import textwrap
+from io import StringIO, TextIOWrapper
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from runtype_mcp.settings import Settings, SettingsError, load
-from runtype_mcp.stdio.replay import Front
+from runtype_mcp import __version__
+from runtype_mcp.settings import VARIABLES, Settings, SettingsError
+from runtype_mcp.stdio.replay import Replay
+
+CLOSED_PIPE = 141
+"""The exit code where nobody reads what is printed: what shells report of other programs, which SIGPIPE ends."""
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        from runtype_mcp.policy.redaction import redact_text
+    """A parser whose errors do not repeat what was typed: it may be a key, and hosts keep what stderr says."""
 
-        # What stands behind an option that does not exist may be a key, and hosts keep what is written here.
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
         _, unknown, words = message.partition("unrecognized arguments: ")
         if unknown:
-            message = f"unrecognized argument: {words.partition(' ')[0].partition('=')[0]}"
-        raise SettingsError(f"{redact_text(message)}. See runtype-mcp --help.")
+            option = re.match(r"--?[a-z][a-z-]{,20}(?=[ =]|$)", words)
+            message = f"unknown option {option[0]}." if option else "unexpected argument."
+        elif choice := re.search(r": invalid choice: (.*) \(choose from (.*)\)$", message, re.DOTALL):
+            names = re.findall(r"[\w-]+", choice[2])
+            near = difflib.get_close_matches(choice[1].strip("'"), names, 1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            message = f"{message[: choice.start()]} must be one of {', '.join(names)}{hint}"
+        else:
+            message = re.sub(r"""(["']).*\1""", "…", message, flags=re.DOTALL) + "."
+        raise SettingsError(f"{message} See {self.prog} --help.")
 
 
-def run(command: str, argv: list[str], front: Front | None = None) -> int:
-    """Run one command; a wrong setting or usage is one line on stderr and exit code 2.
+def main(argv: list[str], replay: Replay | None = None) -> int:
+    """Run a command. The one without a name serves stdio.
 
-    `front` is what a client over stdio has said already.
+    Args:
+        argv: the arguments behind the program's name.
+        replay: the session of a client over stdio so far.
+
+    Returns:
+        The exit code: 0 fine, 1 something differs or failed, 2 wrong usage or setting, which is one line on stderr.
     """
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a pipe on Windows lacks most of what names are made of
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
+        argv = ["stdio", *argv]
+    if argv[0] != "stdio":  # which needs both, and says so
+        sys.stdin, sys.stdout = sys.stdin or StringIO(), sys.stdout or StringIO()
     try:
-        return _stdio(argv, front) if command == "stdio" else _COMMANDS[command](argv)
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a pipe on Windows lacks most of what names are made of
+        code = _run(argv, replay)
+        if sys.stdout:
+            sys.stdout.flush()
+    except* BrokenPipeError:
+        code = CLOSED_PIPE
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at the exit that the rest cannot be written
+    return code
+
+
+def _run(argv: list[str], replay: Replay | None) -> int:
+    try:
+        options = _parser().parse_args(argv)
+        return int(options.run(options, replay))
+    except SystemExit as printed:  # --help, --version
+        return int(printed.code or 0)
     except SettingsError as exc:
         sys.stderr.write(f"runtype-mcp: {exc}\n")
         return 2
 
 
-def _serving(argv: list[str], *, port: bool = False) -> tuple[Settings, argparse.Namespace]:
-    parser = _Parser(prog="runtype-mcp", add_help=False, allow_abbrev=False)
-    parser.add_argument("--sandbox", action="store_true", default=None)
-    parser.add_argument("--read-only", action="store_true", default=None)
-    parser.add_argument("--base-url")
-    if port:
-        parser.add_argument("--port", type=_port, default=8765)
-    given = parser.parse_args(argv)
-    if given.sandbox and given.base_url:
-        raise SettingsError("--sandbox and --base-url exclude each other.")
-    settings = load(sandbox=given.sandbox, read_only=given.read_only, base_url=given.base_url)
-    _log(settings)
-    return settings, given
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="runtype-mcp",
+        description="Manage Runtype client tokens from any MCP client.\nWithout a command it serves stdio.",
+        epilog=_variables(),
+    )
+    parser.add_argument("--version", action="version", version=f"runtype-mcp {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, does: str) -> _Parser:
+        made: _Parser = commands.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.")
+        made.set_defaults(run=run)
+        return made
+
+    serving = command("stdio", _stdio, "serve one client over stdin and stdout, as hosts start it")
+    http = command("http", _http, "serve over Streamable HTTP, on this machine only")
+    flag: dict[str, Any] = {"action": "store_const", "const": True}  # None where it is not given
+    for server in (serving, http):
+        server.add_argument("--sandbox", **flag, help="the embedded sandbox instead of the API: no account, no key")
+        server.add_argument("--read-only", **flag, help="only list and read")
+        server.add_argument("--base-url", metavar="URL", help="another API than RUNTYPE_BASE_URL says")
+    http.add_argument("--port", type=_port, default=8765, metavar="N", help="the port (%(default)s; 0 picks one)")
+    command("demo", _demo, "walk through every tool on the embedded sandbox")
+    sandbox = command("sandbox", _sandbox, "serve the API's behaviour over HTTP, to try and to test")
+    sandbox.add_argument("--port", type=_port, default=8766, metavar="N", help="the port (%(default)s; 0 picks one)")
+    sandbox.add_argument("--data", metavar="FILE", type=Path, help="a file that keeps the tokens")
+    command("approvals", _approve, "list the calls that wait for approval, or were decided and not used")
+    approve = command("approve", _approve, "approve or deny one call, in a terminal")
+    approve.add_argument("code", metavar="CODE", help="the code that the refused call named")
+    audit = command("audit", _audit, "show an audit log, a line for each call, or verify that nobody edited it")
+    audit.add_argument("what", choices=("show", "verify"))
+    audit.add_argument("file", metavar="FILE", type=Path, help="the file that RUNTYPE_MCP_AUDIT names")
+    audit.add_argument("--head", metavar="HASH", help="verify: a head that was printed before must still be in the log")
+    return parser
+
+
+def _variables() -> str:
+    """The settings for `--help`, a paragraph each."""
+    lines = ["settings, from the environment:"]
+    for name, row in VARIABLES.items():
+        text = f"{row.meaning} (default: {row.default})".replace("`", "")
+        lines += textwrap.wrap(text, 96, initial_indent=f"  {name:<27}  ", subsequent_indent=" " * 31)
+    return "\n".join(lines)
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > 65535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return int(text)
 
 
-def _log(settings: Settings) -> None:
+def _settings(options: argparse.Namespace) -> Settings:
+    if options.sandbox and options.base_url:
+        raise SettingsError("--sandbox and --base-url exclude each other.")
+    settings = Settings.from_env(sandbox=options.sandbox, read_only=options.read_only, base_url=options.base_url)
+    log_to_stderr(settings)
+    return settings
+
+
+def log_to_stderr(settings: Settings) -> None:
     """Log to stderr, through the redactor: a traceback is an exit like any other."""
     from runtype_mcp.policy.redaction import RedactingFormatter, Redactor
 
@@ -71,101 +151,57 @@ def _log(settings: Settings) -> None:
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
 
 
-def _stdio(argv: list[str], front: Front | None) -> int:
-    settings, _ = _serving(argv)
-    gc.disable()  # what is built while the SDK is loaded stays: to search it for garbage is an eighth of a start
-    from runtype_mcp.stdio.transport import Conversation, files
+def _stdio(options: argparse.Namespace, replay: Replay | None) -> int:
+    settings = _settings(options)
+    if sys.stdin and sys.stdin.isatty():
+        sys.stderr.write(
+            "This is an MCP server: a host such as Claude or Cursor starts it and speaks with it here.\n"
+            "Ctrl+C ends it. Try `runtype-mcp demo` to see what it does, or `runtype-mcp --help`.\n"
+        )
+    from runtype_mcp.stdio.serve import serve
 
-    conversation = Conversation(front) if front else None
-    with conversation or nullcontext():
-        import anyio
-        from mcp.server.stdio import stdio_server
-
-        from runtype_mcp.server import build_server
-
-        server = build_server(settings)
-        gc.freeze()
-        gc.enable()
-
-        async def go_on(conversation: Conversation) -> None:
-            async with stdio_server(*files(conversation)) as (heard, said):
-                sdk = server._lowlevel_server  # `run("stdio")` takes no streams
-                await sdk.run(heard, said, sdk.create_initialization_options())
-
-        if conversation is None:
-            server.run("stdio")
-        else:
-            anyio.run(go_on, conversation)
-    return 0
+    return serve(settings, replay)
 
 
-def _http(argv: list[str]) -> int:
-    settings, given = _serving(argv, port=True)
+def _http(options: argparse.Namespace, _: object) -> int:
+    settings = _settings(options)
     from runtype_mcp.http.app import serve
     from runtype_mcp.server import build_server
 
-    return serve(build_server(settings), given.port)
+    return serve(build_server(settings), options.port)
 
 
-def _demo(argv: list[str]) -> int:
-    _Parser(prog="runtype-mcp demo", add_help=False).parse_args(argv)
-    from runtype_mcp.commands.demo import main
+def _demo(_options: argparse.Namespace, _: object) -> int:
+    from runtype_mcp.commands.demo import demo
 
-    return main()
+    return demo()
 
 
-def _sandbox(argv: list[str]) -> int:
-    parser = _Parser(prog="runtype-mcp sandbox", add_help=False, allow_abbrev=False)
-    parser.add_argument("--port", type=_port, default=8766)
-    parser.add_argument("--data")
-    given = parser.parse_args(argv)
+def _sandbox(options: argparse.Namespace, _: object) -> int:
     from runtype_mcp.sandbox.serve import serve
 
-    return serve("127.0.0.1", given.port, given.data)
+    return serve(options.port, options.data)
 
 
-def _approvals(argv: list[str]) -> int:
-    _Parser(prog="runtype-mcp approvals", add_help=False).parse_args(argv)
-    from runtype_mcp.commands.approve import approvals
+def _approve(options: argparse.Namespace, _: object) -> int:
+    from runtype_mcp.commands.approve import approvals, approve
 
-    return approvals()
-
-
-def _approve(argv: list[str]) -> int:
-    parser = _Parser(prog="runtype-mcp approve", add_help=False)
-    parser.add_argument("code")
-    from runtype_mcp.commands.approve import approve
-
-    return approve(parser.parse_args(argv).code)
+    settings = Settings.from_env()
+    return approve(settings, options.code) if "code" in options else approvals(settings)
 
 
-def _audit(argv: list[str]) -> int:
-    parser = _Parser(prog="runtype-mcp audit", add_help=False, allow_abbrev=False)
-    parser.add_argument("what", choices=("show", "verify"))
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--head")
-    given = parser.parse_args(argv)
-    from runtype_mcp.storage import audit_log
+def _audit(options: argparse.Namespace, _: object) -> int:
+    from runtype_mcp.commands.audit import show, verify
 
-    try:
-        if given.what == "show":
-            sys.stdout.write(audit_log.table(audit_log.rows(given.file)) + "\n")
-            return 0
-        found = audit_log.verify(given.file, given.head)
-    except audit_log.AuditError as exc:
-        sys.stderr.write(f"runtype-mcp: {exc}\n")
-        return 1
-    for line, problem in found.problems:
-        sys.stdout.write(f"line {line}: {problem}\n")
-    sys.stdout.write(f"{found.lines} lines, {len(found.problems)} problems, head {found.head}\n")
-    return 1 if found.problems else 0
+    return show(options.file) if options.what == "show" else verify(options.file, options.head)
 
 
-_COMMANDS = {
-    "http": _http,
-    "demo": _demo,
-    "sandbox": _sandbox,
-    "approvals": _approvals,
-    "approve": _approve,
-    "audit": _audit,
-}
+def say(text: str) -> None:
+    """Print a line."""
+    sys.stdout.write(text + "\n")
+
+
+def failed(text: str) -> int:
+    """Say on stderr why a command failed. Returns the exit code."""
+    sys.stderr.write(f"runtype-mcp: {text}\n")
+    return 1

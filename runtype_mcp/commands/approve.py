@@ -1,4 +1,4 @@
-"""Approving a gated call outside the conversation: `runtype-mcp approvals` and `runtype-mcp approve CODE`.
+"""Approving a call outside the conversation: `runtype-mcp approvals` and `runtype-mcp approve CODE`.
 
 `approve` insists on a terminal, so a pipe from an agent's shell is not enough. It is a hurdle, not a wall: an agent
 that can open a pseudo-terminal as this user can type what a person would. Where that matters, set the policy to `deny`.
@@ -10,91 +10,113 @@ import asyncio
 import getpass
 import sys
 import time
+from collections.abc import Callable
 
 from runtype_mcp.api.client import RuntypeClient
+from runtype_mcp.commands import failed, say
 from runtype_mcp.errors import ClientTokenError
 from runtype_mcp.policy.sanitize import names_match, sanitize_line
 from runtype_mcp.results import one_line
-from runtype_mcp.settings import Settings, load
-from runtype_mcp.storage.tickets import Ticket, TicketError, Tickets, state_dir
+from runtype_mcp.settings import Settings
+from runtype_mcp.storage.sqlite_state import SqliteState
+from runtype_mcp.storage.state import State
+from runtype_mcp.storage.tickets import StateError, Ticket
+
+TRIES = 3
+QUESTION = "Type the token's name to approve, deny to deny, or nothing to leave it undecided: "
 
 
-def approvals() -> int:
-    """List what waits, one line each."""
-    try:
-        waiting = Tickets(state_dir()).waiting()
-    except TicketError as exc:
-        return _failed(str(exc))
-    for ticket in waiting:
-        minutes = max(0, int((ticket.expires - time.time()) // 60))
-        _say(f"{ticket.code}  {_what(ticket)}  ({minutes} min left)")
-    if not waiting:
-        _say("Nothing waits for approval.")
-    return 0
+def approvals(settings: Settings) -> int:
+    """List the calls that wait for a person, or were decided and not used yet. Returns the exit code."""
+    return _with_state(settings, _list)
 
 
-def approve(code: str) -> int:
-    """Show one waiting call with the live facts, and approve it when its token's name is typed."""
+def approve(settings: Settings, code: str) -> int:
+    """Show one call with the facts, and let a person decide. Returns 0 if it was approved, else 1."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return _failed("approve needs a terminal: a person has to read and type. Nothing was approved.")
+        return failed("approve needs a terminal: a person has to read and type. Nothing was approved.")
+    return _with_state(settings, lambda state: _decide(state, settings, code))
+
+
+def _with_state(settings: Settings, act: Callable[[State], int]) -> int:
+    if settings.state_dir is None:
+        return failed("Approvals are kept in a home directory, and there is none: set RUNTYPE_MCP_STATE_DIR.")
+    state = SqliteState(settings.state_dir)
     try:
-        tickets = Tickets(state_dir())
-        ticket = tickets.find(code)
-        if ticket is None or ticket.state != "waiting":
-            return _failed("No call waits under this code: it was mistyped, has expired, or is decided already.")
-        _say(f"{_what(ticket)}\nAPI: {sanitize_line(ticket.base_url, 255)}")
-        for line in ticket.lines:
-            _say(f"- {sanitize_line(line, 400)}")
-        _say(_live_facts(load(), ticket))
-        _say("The approval is for exactly this call, once, on the token as it is; it expires in 15 minutes.")
-        typed = input("Type the token's name to approve, or nothing to deny: ")
-        if not names_match(typed, ticket.subject_name):
-            tickets.deny(ticket.code)
-            _say("Denied. Nothing was approved.")
-            return 1
-        tickets.approve(ticket.code, _who())
-    except (TicketError, EOFError) as exc:
-        return _failed(str(exc) or "No answer. Nothing was approved.")
-    _say("Approved. The same call now goes ahead once.")
+        return act(state)
+    except StateError as exc:
+        return failed(str(exc))
+    finally:
+        asyncio.run(state.aclose())
+
+
+def _list(state: State) -> int:
+    tickets = asyncio.run(state.open_tickets())
+    for ticket in tickets:
+        say(f"{ticket.code}  {ticket.state:<8}  {_what(ticket)}  ({_minutes(ticket)} min left)")
+    if not tickets:
+        say("Nothing waits for approval.")
     return 0
 
 
-def _who() -> str:
+def _decide(state: State, settings: Settings, code: str) -> int:
+    ticket = asyncio.run(state.find_ticket(code))
+    if ticket is None or ticket.state == "approved":
+        return failed("No call waits under this code: it was mistyped, has expired, or is approved already.")
+    say(f"{_what(ticket)}\nAPI: {sanitize_line(ticket.base_url, 255)}")
+    for effect in ticket.effects:
+        say(f"- {sanitize_line(effect, 400)}")
+    say(f"{asyncio.run(_facts(settings, ticket))}\nThe approval is for exactly this call, once, on the token as it is.")
+    if ticket.state == "denied":
+        say(f"It was denied by {sanitize_line(ticket.decided_by, 80)}. To approve it takes that back.")
+    for left in reversed(range(TRIES)):
+        try:
+            typed = input(QUESTION).strip()
+        except EOFError:
+            typed = ""
+        if not typed:
+            return failed("No answer. Nothing was decided.")
+        if typed.lower() == "deny":  # also where a token has this name: in doubt, no
+            asyncio.run(state.decide_ticket(ticket.code, approve=False, by=person()))
+            say(f"Denied. To take that back: runtype-mcp approve {ticket.code}")
+            return 1
+        if names_match(typed, ticket.subject_name):
+            approved = asyncio.run(state.decide_ticket(ticket.code, approve=True, by=person()))
+            say(f"Approved. The same call now goes ahead once, within {_minutes(approved)} minutes.")
+            return 0
+        say(f"That is not the token's name.{' Try again.' if left else ''}")
+    return failed("Nothing was decided.")
+
+
+def person(login: Callable[[], str] = getpass.getuser) -> str:
+    """Who sits at this terminal, as the system knows them."""
     try:
-        return getpass.getuser()
+        return login()
     except (KeyError, OSError):  # a user whom the system has no name for, as in a container
         return "a user without a name"
 
 
 def _what(ticket: Ticket) -> str:
-    name = sanitize_line(ticket.subject_name, 255)
-    return f"{ticket.operation}: the {sanitize_line(ticket.environment, 20)} client token '{name}' {sanitize_line(ticket.subject_id, 128)}"
+    name, where = sanitize_line(ticket.subject_name, 255), sanitize_line(ticket.environment, 20)
+    subject = f"the {where} client token '{name}' {sanitize_line(ticket.subject_id, 128)}".rstrip()
+    return f"{sanitize_line(ticket.operation, 60)}: {subject}"
 
 
-def _live_facts(settings: Settings, ticket: Ticket) -> str:
-    """The token as it is at this moment; where it cannot be read, that this is so."""
+def _minutes(ticket: Ticket) -> int:
+    return max(0, round((ticket.expires - time.time()) / 60))
+
+
+async def _facts(settings: Settings, ticket: Ticket) -> str:
+    """The token as it is at this moment, or as it was when the call was made; and which of the two."""
+    then = f"When it was asked: {sanitize_line(ticket.facts, 500) or 'nothing was noted.'}"
     if not ticket.subject_id:
         return "It does not exist yet."
-    if settings.base_url != ticket.base_url or settings.api_key is None:
-        return "It cannot be read from here (RUNTYPE_API_KEY and RUNTYPE_BASE_URL differ from the server's)."
-
-    async def read() -> str:
-        api = RuntypeClient(settings.api_key, settings.base_url, total_timeout=settings.total_timeout)
-        try:
-            return "Now: " + one_line(await api.get_client_token(ticket.subject_id))
-        finally:
-            await api.aclose()
-
+    if settings.sandbox or settings.api_key is None or settings.base_url != ticket.base_url:
+        return f"{then}\nNot read again: RUNTYPE_API_KEY and RUNTYPE_BASE_URL are not the server's here."
+    api = RuntypeClient(settings.api_key, settings.base_url, total_timeout=settings.total_timeout)
     try:
-        return sanitize_line(asyncio.run(read()), 500)
+        return f"Now: {sanitize_line(one_line(await api.get_client_token(ticket.subject_id)), 500)}"
     except ClientTokenError as exc:
-        return f"It cannot be read now: {sanitize_line(exc.what, 200)}"
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-
-
-def _failed(text: str) -> int:
-    sys.stderr.write(f"runtype-mcp: {text}\n")
-    return 1
+        return f"{then}\nIt cannot be read now: {sanitize_line(exc.what, 200)}"
+    finally:
+        await api.aclose()

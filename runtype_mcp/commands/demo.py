@@ -11,245 +11,195 @@ import os
 import sys
 import tempfile
 import textwrap
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import mcp_types
 from mcp import Client, StdioServerParameters
 from mcp.client import ClientRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import ElicitRequestParams, ElicitResult, TextContent
 
 from runtype_mcp import __version__
+from runtype_mcp.commands import failed, say
 from runtype_mcp.policy.redaction import hint
 
 AGENT = "agent_01kxvr4cjsf6f941tg3n2mbnrb"
 SITE = "https://shop.example"
 NAME = "Demo shop chat"
+VARIABLE = ".env:RUNTYPE_CLIENT_TOKEN"
 
 
-class Transcript:
-    """Prints the walk. Colours on a terminal alone, and never where NO_COLOR is set."""
+class Walk:
+    """The client, the person at its keyboard, and the transcript. `types` is what the person will type, if anything."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        self.steps = self.differences = 0
+        self.env_file = folder / ".env"
+        environ = {name: value for name, value in os.environ.items() if not name.upper().startswith("RUNTYPE")}
+        environ["RUNTYPE_MCP_FILES_ROOT"] = str(folder)
+        command = ["-m", "runtype_mcp", "--sandbox"]
+        server = StdioServerParameters(command=sys.executable, args=command, env=environ)
+        self.client = Client(server, elicitation_callback=self.answer)
+        self.steps = self.checks = self.differences = self.asked = 0
         self.called: set[str] = set()
+        self.types = ""
 
     def paint(self, text: str, code: int) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
 
-    def say(self, text: str = "") -> None:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-
     def step(self, title: str) -> None:
         self.steps += 1
-        self.say(f"\n{self.paint(f'{self.steps:>2}. {title}', 1)}")
+        say(f"\n{self.paint(f'{self.steps:>2}. {title}', 1)}")
 
     def quote(self, text: str, most: int = 9) -> None:
         lines = [part for line in text.splitlines() for part in textwrap.wrap(line, 108) or [""]]
-        for line in lines[:most]:
-            self.say(self.paint(f"    │ {line}", 2))
-        if len(lines) > most:
-            self.say(self.paint(f"    │ … {len(lines) - most} more lines", 2))
+        for line in lines[:most] + ([f"… {len(lines) - most} more lines"] if len(lines) > most else []):
+            say(self.paint(f"    │ {line}", 2))
 
     def check(self, what: str, holds: bool) -> None:
+        self.checks += 1
         self.differences += not holds
-        mark = self.paint("✓", 32) if holds else self.paint("✗ DIFFERS:", 31)
-        self.say(f"    {mark} {what}")
+        say(f"    {self.paint('✓', 32) if holds else self.paint('✗ DIFFERS:', 31)} {what}")
+        sys.stdout.flush()
 
-
-class Walk:
-    """One client, the person at its keyboard, and the transcript."""
-
-    def __init__(self, client: Client, out: Transcript, person: Person) -> None:
-        self.client, self.out, self.person = client, out, person
-
-    async def call(self, tool: str, most: int = 9, /, **arguments: Any) -> mcp_types.CallToolResult:
-        self.out.called.add(tool)
-        shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-        self.out.say(f"    {self.out.paint(tool, 36)}({shown})")
+    async def call(self, tool: str, most: int = 9, /, **arguments: Any) -> dict[str, Any]:
+        """Print a call and the start of its answer. Returns the answer's data; a refusal's text is in `refused`."""
+        self.called.add(tool)
+        say(f"    {self.paint(tool, 36)}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})")
         result = await self.client.call_tool(tool, arguments)
-        text = "\n".join(item.text for item in result.content if isinstance(item, mcp_types.TextContent))
-        value = (result.structured_content or {}).get("value")
+        text = "\n".join(item.text for item in result.content if isinstance(item, TextContent))
+        data = result.structured_content or {}
         # The client has the value. The transcript, which people paste into tickets, has its ends alone.
-        self.out.quote(text.replace(value, hint(value)) if value else text, most)
-        return result
+        self.quote(text.replace(value, hint(value)) if (value := data.get("value")) else text, most)
+        return {**data, "refused": text} if result.is_error else data
 
     async def look(self, token: str) -> dict[str, Any]:
+        """The token as it is, unprinted; empty if it does not exist."""
         result = await self.client.call_tool("get_client_token", {"client_token": token})
         found: dict[str, Any] = (result.structured_content or {}).get("clientToken", {})
         return found
 
+    def written(self) -> str:
+        """What stands in the env file."""
+        return self.env_file.read_text() if self.env_file.exists() else ""
 
-class Person:
-    """Answers the questions that the server asks people: with the words that the script gives them."""
-
-    def __init__(self, out: Transcript) -> None:
-        self.out = out
-        self.types: str | None = None
-        self.asked = 0
-
-    async def answer(
-        self, context: ClientRequestContext, params: mcp_types.ElicitRequestParams
-    ) -> mcp_types.ElicitResult:
+    async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+        """What the person says to a question of the server."""
         self.asked += 1
-        self.out.say(f"    {self.out.paint('The person is asked:', 33)}")
-        self.out.quote(params.message)
-        if self.types is None:
-            self.out.say(f"    {self.out.paint('The person declines.', 33)}")
-            return mcp_types.ElicitResult(action="decline")
-        self.out.say(f"    {self.out.paint(f'The person types: {self.types}', 33)}")
-        return mcp_types.ElicitResult(action="accept", content={"name": self.types})
+        say(self.paint("    The person is asked:", 33))
+        self.quote(params.message)
+        say(self.paint(f"    The person types: {self.types}" if self.types else "    The person declines.", 33))
+        if not self.types:
+            return ElicitResult(action="decline")
+        return ElicitResult(action="accept", content={"name": self.types})
 
 
-def main() -> int:
-    """Walk. 0 when everything is as it should be, 1 when anything differs."""
-    out = Transcript()
+def demo() -> int:
+    """Walk. Returns 0 when everything is as it should be, 1 when anything differs."""
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_walk(out, Path(folder)))
-    out.say()
-    if out.differences:
-        out.say(out.paint(f"{out.differences} of the checks above differ.", 31))
-        return 1
-    out.say(out.paint(f"All {len(out.called)} tools did what they should, and nothing changed without a yes.", 32))
-    return 0
+        walk, code = Walk(Path(folder)), 0
+        try:
+            asyncio.run(_all(walk))
+        except* MCPError:
+            code = failed("The server of the demo ended. What it said is above.")
+    return code or int(walk.differences > 0)
 
 
-@asynccontextmanager
-async def _started(out: Transcript, folder: Path) -> AsyncIterator[Walk]:
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("RUNTYPE_")}
-    server = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "runtype_mcp", "--sandbox"],
-        env=environ | {"RUNTYPE_MCP_FILES_ROOT": str(folder)},
-    )
-    person = Person(out)
-    async with Client(server, elicitation_callback=person.answer) as client:
-        yield Walk(client, out, person)
-
-
-async def _walk(out: Transcript, folder: Path) -> None:
-    out.say(out.paint(f"runtype-mcp {__version__}: a walk through every tool, on the embedded sandbox", 1))
-    async with _started(out, folder) as walk:
+async def _all(walk: Walk) -> None:
+    say(walk.paint(f"runtype-mcp {__version__}: a walk through every tool, on the embedded sandbox", 1))
+    async with walk.client:
         tools = {tool.name for tool in (await walk.client.list_tools()).tools}
-        out.say(f"A subprocess serves {len(tools)} tools over stdio ({walk.client.protocol_version}).")
+        say(f"A subprocess serves {len(tools)} tools over stdio ({walk.client.protocol_version}).")
         await _read(walk)
-        token = await _create(walk, folder)
+        token = await _create(walk)
         await _change(walk, token)
-        await _replace_and_delete(walk, token, folder)
-        out.step("Every tool was called")
-        out.check(f"{len(tools)} of {len(tools)}", tools == out.called)
+        await _replace_and_delete(walk, token)
+        walk.step("Every tool was called")
+        walk.check(f"{len(tools & walk.called)} of {len(tools)}", tools == walk.called)
+    done = f"All {len(tools)} tools did what they should, and nothing changed without a yes."
+    differ = f"{walk.differences} of {walk.checks} checks differ."
+    say("\n" + (walk.paint(differ, 31) if walk.differences else walk.paint(done, 32)))
 
 
 async def _read(walk: Walk) -> None:
-    out = walk.out
-    out.step("Find tokens: filters that the API lacks, over all pages")
-    result = await walk.call("list_client_tokens", environment="live", active=True, limit=3)
-    page = result.structured_content or {}
-    out.check("a page of three, and how to get the next", page.get("count") == 3 and page.get("nextOffset") == 3)
-    out.check("no value in it", "ct_live_" not in str(page))
+    walk.step("Find tokens: filters that the API lacks, over all pages")
+    page = await walk.call("list_client_tokens", environment="live", active=True, limit=3)
+    walk.check("a page of three, and how to get the next", page.get("count") == 3 and page.get("nextOffset") == 3)
+    walk.check("no value in it", "ct_live_" not in str(page))
 
-    out.step("Review all of them, as a security reviewer would")
-    result = await walk.call("audit_client_tokens", 4)
-    findings = (result.structured_content or {}).get("findings", [])
-    out.check("the worst finding comes first", bool(findings) and findings[0]["severity"] == "high")
+    walk.step("Review all of them, as a security reviewer would")
+    findings = (await walk.call("audit_client_tokens", 4)).get("findings", [])
+    walk.check("the worst finding comes first", bool(findings) and findings[0]["severity"] == "high")
 
-    out.step("Read what visitors wrote: data, never instructions")
-    busiest = {"count": 0, "id": ""}
-    everything = await walk.client.call_tool("list_client_tokens", {"limit": 200})
-    for token_id, *_ in (everything.structured_content or {})["rows"]:
-        count = (await walk.look(token_id)).get("conversationCount", 0)
-        if count > busiest["count"]:
-            busiest = {"count": count, "id": token_id}
-    result = await walk.call("list_client_token_conversations", 12, client_token=busiest["id"], limit=4)
-    words = (result.structured_content or {}).get("visitorText", "")
-    out.check("visitors' words stand in one fenced block", "<visitor-text " in words and "</visitor-text " in words)
+    walk.step("Read what visitors wrote: data, never instructions")
+    listed = await walk.client.call_tool("list_client_tokens", {"limit": 200})
+    tokens = [await walk.look(row[0]) for row in (listed.structured_content or {}).get("rows", [])]
+    busiest = max(tokens, key=lambda token: token.get("conversationCount", 0), default={})
+    shown = await walk.call("list_client_token_conversations", 12, client_token=busiest.get("id", ""), limit=4)
+    words = shown.get("visitorText", "")
+    walk.check("visitors' words stand in one fenced block", "<visitor-text " in words and "</visitor-text " in words)
 
 
-async def _create(walk: Walk, folder: Path) -> str:
-    out = walk.out
-    out.step("Create a token, and have its value written where it belongs: not into this conversation")
-    result = await walk.call(
-        "create_client_token",
-        name=NAME,
-        allowed_origins=f"{SITE}/",
-        agent_ids=AGENT,
-        deliver="env_file",
-        env_file=".env:RUNTYPE_CLIENT_TOKEN",
-    )
-    made = result.structured_content or {}
-    token = made.get("clientToken", {})
-    file = folder / ".env"
-    written = file.read_text() if file.exists() else ""
-    out.check("a test token for one https origin, without asking", made.get("status") == "done")
-    out.check("a model that says 'https://shop.example/' means the origin", token.get("allowedOrigins") == [SITE])
-    out.check("the value is in .env and not in the result", "ct_test_" in written and "ct_test_" not in str(made))
+async def _create(walk: Walk) -> str:
+    new = {"name": NAME, "agent_ids": AGENT}
+    walk.step("Create a token, and have its value written where it belongs: not into this conversation")
+    into: dict[str, Any] = {"deliver": "env_file", "env_file": VARIABLE}
+    made = await walk.call("create_client_token", **new, **into, allowed_origins=f"{SITE}/")
+    token, written = made.get("clientToken", {}), walk.written()
+    walk.check("a test token for one https origin, without asking", made.get("status") == "done")
+    walk.check("a model that says 'https://shop.example/' means the origin", token.get("allowedOrigins") == [SITE])
+    walk.check("the value is in .env and not in the result", "ct_test_" in written and "ct_test_" not in str(made))
 
-    out.step("Create it again, as agents do")
-    result = await walk.call("create_client_token", name=NAME, allowed_origins=SITE, agent_ids=AGENT)
-    out.check("refused: the existing one is named", result.is_error is True and token.get("id", "?") in str(result))
+    walk.step("Create it again, as agents do")
+    again = await walk.call("create_client_token", **new, allowed_origins=SITE)
+    walk.check("refused: the existing one is named", token.get("id", "?") in again.get("refused", ""))
 
-    out.step("Read one token by its name")
-    result = await walk.call("get_client_token", client_token=NAME)
-    out.check(
-        "found by its name", (result.structured_content or {}).get("clientToken", {}).get("id") == token.get("id")
-    )
+    walk.step("Read one token by its name")
+    found = await walk.call("get_client_token", client_token=NAME)
+    walk.check("found by its name", found.get("clientToken", {}).get("id") == token.get("id", "?"))
     return str(token.get("id"))
 
 
 async def _change(walk: Walk, token: str) -> None:
-    out, person = walk.out, walk.person
-    out.step("Add an exact https origin: harmless, so it happens at once")
-    both = [SITE, "https://www.shop.example"]
+    both, every = [SITE, "https://www.shop.example"], {"client_token": token, "allowed_origins": ["*"]}
+    walk.step("Add an exact https origin: harmless, so it happens without a question")
     await walk.call("update_client_token", client_token=token, allowed_origins=both)
-    out.check("done, and nobody was asked", (await walk.look(token)).get("allowedOrigins") == both and not person.asked)
+    walk.check("done", (await walk.look(token)).get("allowedOrigins") == both)
+    walk.check("nobody was asked", not walk.asked)
 
-    out.step("Let every website in: an exposure, so it is only previewed")
-    result = await walk.call("update_client_token", client_token=token, allowed_origins=["*"])
-    out.check("a preview", (result.structured_content or {}).get("status") == "preview")
-    out.check("nothing changed", (await walk.look(token)).get("allowedOrigins") == both)
+    walk.step("Let every website in: an exposure, so it is only previewed")
+    shown = await walk.call("update_client_token", **every)
+    walk.check("a preview, with the call that would go ahead", "confirmCall" in shown)
+    walk.check("nothing changed", (await walk.look(token)).get("allowedOrigins") == both)
 
-    out.step("The model insists; a person declines")
-    result = await walk.call(
-        "update_client_token", client_token=token, allowed_origins=["*"], confirm=True, expected_name=NAME
-    )
-    out.check("refused", result.is_error is True and person.asked == 1)
-    out.check("nothing changed", (await walk.look(token)).get("allowedOrigins") == both)
+    walk.step("The model insists; a person declines")
+    refusal = await walk.call("update_client_token", **every, confirm=True, expected_name=NAME)
+    walk.check("refused", "refused" in refusal and walk.asked == 1)
+    walk.check("nothing changed", (await walk.look(token)).get("allowedOrigins") == both)
 
 
-async def _replace_and_delete(walk: Walk, token: str, folder: Path) -> None:
-    out, person = walk.out, walk.person
-    out.step("Is the value in .env the present one? Compared, without showing it")
-    file = ".env:RUNTYPE_CLIENT_TOKEN"
-    result = await walk.call("get_client_token_value", client_token=token, deliver="verify", env_file=file)
-    out.check("it is", (result.structured_content or {}).get("matches") is True)
+async def _replace_and_delete(walk: Walk, token: str) -> None:
+    this: dict[str, Any] = {"client_token": token, "confirm": True}
+    walk.step("Is the value in .env the present one? Compared, without showing it")
+    compared = await walk.call("get_client_token_value", client_token=token, deliver="verify", env_file=VARIABLE)
+    walk.check("it is", compared.get("matches") is True)
 
-    out.step("Regenerate: the person types the token's name")
-    old = (folder / ".env").read_text()
-    person.types = NAME
-    result = await walk.call(
-        "regenerate_client_token",
-        client_token=token,
-        deliver="env_file",
-        env_file=file,
-        confirm=True,
-        expected_name=NAME,
-    )
-    out.check("approved and done", (result.structured_content or {}).get("status") == "done" and person.asked == 2)
-    out.check("the new value replaced the old one in .env", (folder / ".env").read_text() != old)
+    walk.step("Regenerate: the person types the token's name")
+    old, walk.types = walk.written(), NAME
+    made = await walk.call("regenerate_client_token", **this, expected_name=NAME, deliver="env_file", env_file=VARIABLE)
+    walk.check("approved and done", made.get("status") == "done" and walk.asked == 2)
+    walk.check("the new value replaced the old one in .env", walk.written() not in ("", old))
 
-    out.step("Delete a token, under another token's name")
-    result = await walk.call("delete_client_token", client_token=token, confirm=True, expected_name="Support")
-    out.check("refused before anybody was asked", result.is_error is True and person.asked == 2)
+    walk.step("Delete a token, under another token's name")
+    refusal = await walk.call("delete_client_token", **this, expected_name="Support")
+    walk.check("refused before anybody was asked", "refused" in refusal and walk.asked == 2)
 
-    out.step("Delete it, under its own; the person types something else")
-    person.types = "yes"
-    result = await walk.call("delete_client_token", client_token=token, confirm=True, expected_name=NAME)
-    out.check("refused, and still there", result.is_error is True and (await walk.look(token)).get("id") == token)
+    walk.step("Delete it, under its own; the person types something else")
+    walk.types = "yes"
+    refusal = await walk.call("delete_client_token", **this, expected_name=NAME)
+    walk.check("refused, and still there", "refused" in refusal and (await walk.look(token)).get("id") == token)
 
-    out.step("Delete it, and the person agrees")
-    person.types = NAME
-    result = await walk.call("delete_client_token", client_token=token, confirm=True, expected_name=NAME)
-    out.check("deleted", (result.structured_content or {}).get("status") == "done" and not await walk.look(token))
+    walk.step("Delete it, and the person agrees")
+    walk.types = NAME
+    gone = await walk.call("delete_client_token", **this, expected_name=NAME)
+    walk.check("deleted", gone.get("status") == "done" and not await walk.look(token))

@@ -5,22 +5,18 @@ Client token ids (`ct_01k7…`) stay readable. Every pattern runs in linear time
 """
 
 import base64
+import html
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
+
+from runtype_mcp.policy.visible import visible
 
 MARK = "[redacted]"
-
-# Characters that a reader does not see, so a value split by one is still the value to whoever copies it.
-INVISIBLE = re.compile(
-    "\x1b\\[[0-9;]*m"
-    "|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
-    "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
 
 # An underscore as it looks after a URL, JSON, Markdown or HTML encoder; nothing else in a value is ever escaped.
 _US = r"(?:_|\\{1,4}_|%(?:25)?5[Ff]|\\{1,4}u005[Ff]|&\#95;)"
@@ -67,26 +63,49 @@ _BEARER = re.compile(
 
 _VALUE = re.compile(rf"(?i:ct{_US}(?:live|test){_US})\S*")
 
+# Each costs some twenty passes over the text, so a text with more of them is masked whole.
+_MAX_HIDDEN = 10
 
-def bare(text: str) -> str:
-    """`text` without the characters that a reader does not see."""
-    return INVISIBLE.sub("", text)
+# A known key is found by undoing encodings in the text and in the key alike, and comparing the two, so every mixture of
+# encodings is found.
+
+_ESCAPE = re.compile(r"(?<!\\)\\++(?:u([0-9a-f]{4})|x([0-9a-f]{2})|[nrt])", re.IGNORECASE)
+_NOT_HEX = bytes(set(range(256)) - set(b"0123456789abcdef"))
+
+
+def _unescaped(text: str) -> str:
+    """Without the escapes of URLs, HTML, JSON, `repr` and Markdown, without breaks, case and base64's two alphabets."""
+    for _ in range(3):  # JSON inside a URL inside HTML
+        before = text
+        text = unquote(html.unescape(text))
+        if "\\" in text:
+            text = _ESCAPE.sub(lambda found: chr(int(found[1] or found[2] or "20", 16)), text)
+        if text == before:
+            break
+    return "".join(visible(text).split()).replace("\\", "").replace("-", "+").replace("_", "/").lower()
+
+
+def _hexadecimal(text: str) -> str:
+    """The hexadecimal digits alone, as of `5a6b`, `5a:6b` or `0x5a, 0x6b`."""
+    return text.lower().replace("0x", "").encode("ascii", "ignore").translate(None, _NOT_HEX).decode()
 
 
 def _spellings(secret: str) -> Iterator[str]:
-    """`secret` as it looks raw and after a URL, JSON, `repr` or base64 encoder."""
+    """What `secret` is in an unescaped text: as it stands, reversed, or inside a longer base64 text."""
+    yield _unescaped(secret)
+    yield _unescaped(secret)[::-1]
+    # In base64 it starts at one of three alignments. Only the characters that it alone decides can be looked for.
     raw = secret.encode("utf-8", "replace")
-    yield secret
-    yield quote(raw, safe="")
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    yield repr(secret)[1:-1]
-    # Inside a longer base64 text (Basic credentials, say) the secret starts at one of three alignments.
-    # Only the characters that the secret alone decides can be looked for.
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         encoded = base64.b64encode(b"\0" * shift + raw).decode()[first : (shift + len(raw)) * 8 // 6]
-        yield encoded
-        yield encoded.replace("+", "-").replace("/", "_")
+        yield _unescaped(encoded)
+
+
+def _mask_first(text: str, read: Callable[[str], str], wanted: str) -> str:
+    """`text` with the first part that reads as `wanted`, and nothing around it, masked. There must be one."""
+    end = bisect_left(range(len(text) + 1), True, key=lambda end: wanted in read(text[:end]))
+    start = bisect_left(range(end), True, key=lambda start: wanted not in read(text[start:end])) - 1
+    return text[:start] + MARK + text[end:]
 
 
 class Redactor:
@@ -95,23 +114,23 @@ class Redactor:
     A given secret shorter than 8 characters is ignored: masking it would garble ordinary text.
     """
 
-    __slots__ = ("_literal",)
+    __slots__ = ("_hidden", "_literal")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        long = [s for s in map(str.strip, secrets) if len(s) >= 8 and s.lower() not in MARK]
-        # Longest first: a spelling must not be cut in two by a shorter one that begins alike.
-        words = sorted({word for secret in long for word in _spellings(secret)}, key=len, reverse=True)
-        self._literal = re.compile("|".join(map(re.escape, words)), re.IGNORECASE) if words else None
+        # Longest first: a secret must not be cut in two by a shorter one that begins alike.
+        given = sorted({s for s in map(str.strip, secrets) if len(s) >= 8 and s.lower() not in MARK}, key=len)[::-1]
+        forms = {form: None for secret in given for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
+        self._literal = re.compile("|".join(map(re.escape, forms)), re.IGNORECASE) if given else None
+        spellings = [s for secret in given for s in _spellings(secret) if len(s) >= 8 and s not in MARK]
+        in_hex = [secret.encode("utf-8", "replace").hex() for secret in given]
+        self._hidden = ((_unescaped, spellings), (_hexadecimal, in_hex)) if given else ()
 
     def redact_text(self, text: str) -> str:
         """`text` with each secret replaced by its harmless start and `MARK`; a second pass changes nothing."""
         masked = self._mask(text)
-        if INVISIBLE.search(masked):
-            seen = bare(masked)
-            masked_seen = self._mask(seen)
-            if masked_seen != seen:
-                return masked_seen
-        return masked
+        seen = visible(masked)
+        masked_seen = self._mask(seen) if seen != masked else seen
+        return masked_seen if masked_seen != seen else masked
 
     def redact_json(self, value: object) -> Any:
         """A redacted copy of a JSON-like value: strings, lists, tuples, and dictionaries with their keys."""
@@ -119,43 +138,51 @@ class Redactor:
             return self.redact_text(value)
         if isinstance(value, dict):
             return {self.redact_json(key): self.redact_json(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.redact_json(item) for item in value]
-        if isinstance(value, tuple):
-            return tuple(self.redact_json(item) for item in value)
+        if isinstance(value, list | tuple):
+            return type(value)(map(self.redact_json, value))
         return value
 
     def contains(self, text: str) -> bool:
-        """True if `text` holds something that `text()` would mask."""
+        """True if `text` holds something that `redact_text` would mask."""
         return self.redact_text(text) != text
 
     def _mask(self, text: str) -> str:
         # Literals first: a pattern could mask half of one and leave the rest unrecognisable, and readable.
         if self._literal:
             text = self._literal.sub(MARK, text)
+        for read, spellings in self._hidden:
+            for _ in range(_MAX_HIDDEN):
+                seen = read(text)
+                wanted = next((spelling for spelling in spellings if spelling in seen), None)
+                if wanted is None:
+                    break
+                text = _mask_first(text, read, wanted)
+            else:
+                return MARK
         # Values before Bearer, for the same reason: it ends where an escape begins, which may be inside a value.
         return _BEARER.sub(rf"\1{MARK}", _SECRET.sub(rf"\1{MARK}", text))
 
 
-_PATTERNS_ONLY = Redactor()
+PATTERNS_ONLY = Redactor()
+"""For pure code, which knows no key: masks what looks like a secret."""
 
-redact_text = _PATTERNS_ONLY.redact_text
-redact_json = _PATTERNS_ONLY.redact_json
-contains_secret = _PATTERNS_ONLY.contains
+redact_text = PATTERNS_ONLY.redact_text
+redact_json = PATTERNS_ONLY.redact_json
+contains_secret = PATTERNS_ONLY.contains
 
 
 def contains_mark(text: str) -> bool:
     """True if `text` holds our own mark: masked output that came back as input, which must not be stored."""
-    return MARK in bare(text).lower()
+    return MARK in visible(text).lower()
 
 
 def looks_like_value(text: str) -> bool:
     """True if the whole `text` is a client token value, or starts as one: it was passed where an id belongs."""
-    return _VALUE.fullmatch(bare(text).strip().strip("\"'`")) is not None
+    return _VALUE.fullmatch(visible(text).strip().strip("\"'`")) is not None
 
 
 def hint(value: str) -> str:
-    """A client token value made fit to show: `ct_live_flow01k7_…cdef`. Survives `redact`.
+    """A client token value made fit to show: `ct_live_flow01k7_…cdef`. Survives `redact_text`.
 
     A part is left out where showing it would give away too much of a short or unusual value.
     """
@@ -166,10 +193,9 @@ def hint(value: str) -> str:
 class RedactingFormatter(logging.Formatter):
     """Formats with `inner`, then redacts the finished line: message, arguments, traceback and stack alike."""
 
-    def __init__(self, inner: logging.Formatter | None = None, redactor: Redactor = _PATTERNS_ONLY) -> None:
+    def __init__(self, inner: logging.Formatter, redactor: Redactor) -> None:
         super().__init__()
-        self._inner = inner or logging.Formatter()
-        self._redactor = redactor
+        self._inner, self._redactor = inner, redactor
 
     def format(self, record: logging.LogRecord) -> str:
         return self._redactor.redact_text(self._inner.format(record))

@@ -1,1 +1,1 @@
-"""The Runtype client-token API on this machine: same wire, made-up tokens, faults on demand."""
+"""The Runtype client-token API on this machine: the same requests and answers, over made-up tokens."""

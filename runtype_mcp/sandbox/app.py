@@ -3,7 +3,7 @@
 import json
 import re
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -20,7 +20,6 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .faults import Faults, answer, json_response
 from .rules import ApiError, created, page, updated, warnings
 from .seed import seed, stamp, utc_now
 from .store import Json, Record, Store, digest, ulid
@@ -28,7 +27,7 @@ from .store import Json, Record, Store, digest, ulid
 Operation = Callable[[Request, Any], tuple[int, Json]]
 
 _TOKEN_ID = re.compile(r"ct_(?!live_|test_)[A-Za-z0-9_-]{1,125}")
-_READ_ONLY_KEY = "rt_test_read_only"
+_MAY_NOT = {"rt_test_read_only": ("POST", "PUT", "DELETE"), "rt_test_no_delete": ("DELETE",)}
 _DEEPEST = 100  # Python copies and writes nested objects with a function call or three for each level
 _NOT_IN_REGENERATED = {
     *("productSurfaceId", "rateLimitPerMinute", "rateLimitPerHour", "maxMessagesPerSession"),
@@ -36,59 +35,31 @@ _NOT_IN_REGENERATED = {
 }
 
 
-def create_app(
-    store: Store | None = None,
-    *,
-    faults: Faults | None = None,
-    keys: Collection[str] | None = None,
-    lenient: bool = False,
-) -> Starlette:
+def create_app(store: Store | None = None, *, keys: Collection[str] | None = None) -> Starlette:
     """The sandbox API over `store`; None makes a seeded one in memory.
 
-    `keys`: the API keys that work; None lets every key in that starts with `rt_`. `rt_test_read_only` may only read.
-    `lenient`: an update that names `environment` or `productSurfaceId` has them ignored instead of refused.
-    `app.state` has `store`, `faults` and `received`: all requests, as (method, path and query, JSON body or None).
+    `keys`: the API keys that work; None lets every key in that starts with `rt_`. `rt_test_read_only` may
+    only read, and `rt_test_no_delete` may not delete.
     """
     if store is None:
         store = Store()
         seed(store)
-    faults = faults or Faults()
-    received: list[tuple[str, str, Any]] = []
-    api = _Api(store, lenient)
-
-    async def exchange(request: Request, operation: Operation) -> Response:
-        body = _parsed(await request.body())
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        received.append((request.method, target, body))
-
-        def operate() -> Response:
-            try:
-                return json_response(*operation(request, body))
-            except ApiError as error:
-                return json_response(error.status, error.body, error.headers)
-
-        response = await answer(faults.take(request.method, target), request, operate)
-        response.headers["x-request-id"] = f"req_{secrets.token_hex(8)}"
-        return response
+    api = _Api(store)
 
     def route(path: str, **operations: Operation) -> Route:
-        def operation(request: Request, body: Any) -> tuple[int, Json]:
-            _authorize(request, keys)
-            return operations["GET" if request.method == "HEAD" else request.method](request, body)
-
         async def respond(request: Request) -> Response:
-            return await exchange(request, operation)
+            body = _parsed(await request.body())
+            try:
+                _authorize(request, keys)
+                return _json(*operations["GET" if request.method == "HEAD" else request.method](request, body))
+            except ApiError as error:
+                return _json(error.status, error.body, error.headers)
 
         return Route(path, respond, methods=[*operations])
 
     async def no_such_operation(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        refusal = ApiError(error.status_code, HTTPStatus(error.status_code).phrase.capitalize(), error.headers)
-
-        def refuse(request: Request, body: Any) -> tuple[int, Json]:
-            raise refusal
-
-        return await exchange(request, refuse)
+        return _json(error.status_code, {"error": HTTPStatus(error.status_code).phrase.capitalize()}, error.headers)
 
     every, one = "/v1/client-tokens", "/v1/client-tokens/{id}"
     app = Starlette(
@@ -104,7 +75,6 @@ def create_app(
         exception_handlers={HTTPException: no_such_operation},
     )
     app.router.redirect_slashes = False
-    app.state.store, app.state.faults, app.state.received = store, faults, received
     return app
 
 
@@ -118,6 +88,13 @@ class _RawPath:
         if raw := scope.get("raw_path"):
             scope = {**scope, "path": raw.decode("ascii", "replace")}
         await self._app(scope, receive, send)
+
+
+def _json(status: int, body: Json, headers: Mapping[str, str] | None = None) -> Response:
+    # Half a surrogate pair is legal in JSON but not in UTF-8: it goes out escaped, as JavaScript does it.
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    request_id = {"x-request-id": f"req_{secrets.token_hex(8)}"}
+    return Response(text, status, request_id | dict(headers or {}), "application/json")
 
 
 async def _description(request: Request) -> Response:
@@ -155,15 +132,15 @@ def _authorize(request: Request, keys: Collection[str] | None) -> None:
     known = key.startswith("rt_") if keys is None else key in keys
     if scheme.lower() != "bearer" or not known:
         raise ApiError(401, "Unauthorized", {"www-authenticate": 'Bearer realm="Runtype API"'})
-    if key == _READ_ONLY_KEY and request.method not in ("GET", "HEAD"):
+    if request.method in _MAY_NOT.get(key, ()):
         raise ApiError(403, "Insufficient permissions")
 
 
 class _Api:
     """One method per endpoint: a request and its JSON body make a status and an answer, or an ApiError."""
 
-    def __init__(self, store: Store, lenient: bool) -> None:
-        self._store, self._lenient = store, lenient
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def list_client_tokens(self, request: Request, body: Any) -> tuple[int, Json]:
         limit, offset = page(request.query_params, most=200)
@@ -187,7 +164,7 @@ class _Api:
 
     def update_client_token(self, request: Request, body: Any) -> tuple[int, Json]:
         record = self._found(request)
-        record = _touched(replace(record, token=updated(record.token, body, lenient=self._lenient)))
+        record = _touched(replace(record, token=updated(record.token, body)))
         self._store.put(record)
         return 200, {"clientToken": _shown(record), "warnings": warnings(record.token)}
 

@@ -58,26 +58,28 @@ def created(body: Any) -> Json:
     values, problems = _read(body, without=("isActive",), nullable=_TARGETS)
     problems += (_problem(name, "MISSING_REQUIRED_FIELD") for name in _REQUIRED if name not in body)
     token = DEFAULTS | values
-    if not token["flowIds"] and not token["agentIds"]:
-        problems.append(_problem("agentIds", "MISSING_REQUIRED_FIELD", "at least one agent or flow id"))
-    return _settled(token, values, problems, stored_pin=None)
+    return _settled(token, values, problems + _nothing_to_run(token), stored_pin=None)
 
 
-def updated(token: Json, body: Any, *, lenient: bool) -> Json:
-    """`token` with the fields that `body` names. ApiError 400 or 404.
-
-    `lenient` ignores the two fields that cannot change; otherwise naming one is an error.
-    """
+def updated(token: Json, body: Any) -> Json:
+    """`token` with the fields that `body` names. ApiError 400 or 404."""
     values, problems = _read(body, without=_IMMUTABLE, nullable=(*_TARGETS, "defaultFlowId"))
-    if not lenient:
-        problems += (
-            _problem(name, "IMMUTABLE_FIELD", f"no {name}, or create another token", f"{name} cannot be changed")
-            for name in _IMMUTABLE
-            if name in body
-        )
+    problems += (
+        _problem(name, "IMMUTABLE_FIELD", f"no {name}, or create another token", f"{name} cannot be changed")
+        for name in _IMMUTABLE
+        if name in body
+    )
     if values.get("flowIds") == []:
         problems.append(_problem("flowIds", "MISSING_REQUIRED_FIELD", "an array of at least one flow id"))
+    elif values.keys() & {"flowIds", "agentIds"}:  # a token that never had any keeps none
+        problems += _nothing_to_run(token | values)
     return _settled(token | values, values, problems, stored_pin=token["pinToVersion"])
+
+
+def _nothing_to_run(token: Json) -> list[Json]:
+    if token["flowIds"] or token["agentIds"]:
+        return []
+    return [_problem("agentIds", "MISSING_REQUIRED_FIELD", "at least one agent or flow id")]
 
 
 def _read(body: Any, *, without: tuple[str, ...], nullable: tuple[str, ...]) -> tuple[Json, list[Json]]:

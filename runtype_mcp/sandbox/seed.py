@@ -95,18 +95,6 @@ def seed(store: Store, now: datetime | None = None) -> None:
     store.put(*(_record(f"seed {number}", *token, now) for number, token in oldest_first))
 
 
-def seed_many(store: Store, n: int, now: datetime | None = None) -> None:
-    """Put `n` plain, unused client tokens into `store`, made a minute apart; every third is a test token."""
-    now = now or utc_now()
-    for_each = ((i, f"Shop {i:05}", [f"https://shop-{i:05}.example"]) for i in range(n))
-    store.put(
-        *(
-            _record(f"many {i}", name, (n - i) * _MINUTE, None, origins, {} if i % 3 else _TEST, now)
-            for i, name, origins in for_each
-        )
-    )
-
-
 def _record(
     label: str,
     name: str | None,

@@ -2,13 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
-
-if TYPE_CHECKING:
-    import sqlite3
+from typing import Any
 
 Json = dict[str, Any]
 
@@ -44,34 +40,22 @@ class Record:
 
 
 class Store:
-    """Client tokens by id, in memory; `Store.open` keeps them in a file as well."""
+    """Client tokens by id, in memory; in the JSON file at `path` as well, if one is given.
 
-    def __init__(self) -> None:
+    Raises:
+        OSError: the file cannot be read, or holds something else.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
         self._records: dict[str, Record] = {}
-        self._database: sqlite3.Connection | None = None
         self.is_new = True  # until something is put, in this run or an earlier one
-
-    @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """The store in the SQLite file at `path`, made when missing. OSError: no file of ours can be there."""
-        import sqlite3  # only a sandbox that keeps its data pays for it
-
-        store = cls()
-        try:
-            # One event loop uses the store, but not always on the thread that opened it.
-            store._database = sqlite3.connect(path, check_same_thread=False)
-            tables = [name for (name,) in store._database.execute("SELECT name FROM sqlite_master")]
-            if tables and "sandbox_tokens" not in tables:
-                raise sqlite3.DatabaseError("it holds something other than a sandbox's data")
-            store._database.execute("CREATE TABLE IF NOT EXISTS sandbox_tokens (id TEXT UNIQUE, document TEXT)")
-            for token_id, document in store._database.execute("SELECT * FROM sandbox_tokens ORDER BY rowid"):
-                store._records[token_id] = Record(**json.loads(document))
-            # The file's version number tells "emptied by its user" from "never used".
-            store.is_new = store._database.execute("PRAGMA user_version").fetchone() == (0,)
-        except sqlite3.Error as error:
-            store.close()
-            raise OSError(f"cannot keep data in {path}: {error}") from error
-        return store
+        if path and path.exists():
+            try:
+                self._records = {entry["token"]["id"]: Record(**entry) for entry in json.loads(path.read_bytes())}
+            except (ValueError, TypeError, KeyError, RecursionError):
+                raise OSError(f"{path} holds something other than a sandbox's data") from None
+            self.is_new = False
 
     def get(self, token_id: str) -> Record | None:
         return self._records.get(token_id)
@@ -80,33 +64,18 @@ class Store:
         return list(reversed(self._records.values()))
 
     def put(self, *records: Record) -> None:
-        """Add the records, or replace those with the same id; in a file, all of them or none."""
-        self._write(
-            "INSERT INTO sandbox_tokens VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET document = excluded.document",
-            ((record.token["id"], json.dumps(asdict(record))) for record in records),
-        )
-        self._records.update((record.token["id"], record) for record in records)
+        """Add the records, or replace those with the same id: all of them or none."""
+        self._keep(self._records | {record.token["id"]: record for record in records})
 
     def delete(self, token_id: str) -> None:
-        self._write("DELETE FROM sandbox_tokens WHERE id = ?", [(token_id,)])
-        del self._records[token_id]
+        self._keep({other: record for other, record in self._records.items() if other != token_id})
 
-    def _write(self, statement: str, rows: Iterable[tuple[str, ...]]) -> None:
-        if self._database:
-            with self._database:
-                self._database.executemany(statement, rows)
-                self._database.execute("PRAGMA user_version = 1")
-        self.is_new = False
-
-    def close(self) -> None:
-        if self._database:
-            self._database.close()
+    def _keep(self, records: dict[str, Record]) -> None:
+        if self._path:
+            new = self._path.with_name(f"{self._path.name}.new")
+            new.write_text(json.dumps([asdict(record) for record in records.values()]))
+            new.replace(self._path)
+        self._records, self.is_new = records, False
 
     def __len__(self) -> int:
         return len(self._records)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -1,26 +1,32 @@
-"""Where the front's answers are kept: a file for each configuration, under the user's cache directory.
+"""Keep the replies of one configuration in a file under the user's cache directory.
 
-A configuration is what shapes the answers, or decides whether the server starts: this package's files, the versions
-of the SDK, pydantic and Python, the arguments, and every `RUNTYPE_*` variable. Of the API key, only whether there is
-one enters. A file exists only where the ordinary path has accepted exactly these; what may be refused since then, a
-key or a directory, is looked at again. Configurations and questions are kept as digests: no setting and no word of a
-client is on disk.
+A configuration is what shapes the replies, or decides whether the server starts: this package's files, the versions of
+the SDK, pydantic and Python, the arguments, and every RUNTYPE_* variable. Of the API key, only whether there is one
+counts. A file exists only where the ordinary path has accepted exactly these. What that path may refuse on another
+day, a key or a directory, is checked again. Configurations and requests are kept as digests: no setting and no word of
+a client is on disk.
 
-A file is its owner's alone (0600 in a 0700 directory), replaced in one step, and believed only if it is the reader's
-own and whole. A cache that cannot be read or written is no error: the ordinary path serves.
+A file is its owner's alone (0600 in a 0700 directory), is replaced in one step, and is believed only if it belongs to
+the user who reads it and its seal fits. A cache that cannot be read or written is not an error: the SDK answers.
 """
+
+from __future__ import annotations
 
 import os
 import stat
 import sys
 
 from runtype_mcp import __version__
+from runtype_mcp.environment import TYPE_CHECKING, bearer, can_log_to, is_client_token, usable, user_folder
 
-_SHAPING = ("mcp", "mcp_types", "pydantic", "pydantic_core", "pydantic_settings")  # what shapes what is printed
-_KEPT = 64  # answers in a file: about six for each host, and for each version of it
-_FILES = 16  # configurations
-_LARGEST = 2**22  # bytes of a file
-_SUFFIX = ".answers"
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_SHAPING = ("mcp", "mcp_types", "pydantic", "pydantic_core")  # packages that shape what is printed
+MAX_REPLIES = 64  # in a file: about six for each host, and for each version of it
+MAX_FILES = 16  # configurations
+_MAX_BYTES = 2**22  # of a file
+SUFFIX = ".answers"
 
 try:  # one hash without all of `hashlib`, a fifth of a warm start
     from _blake2 import blake2b
@@ -36,23 +42,22 @@ except ImportError:  # not CPython, or one built for FIPS
 
 
 def digest(*parts: str) -> str:
+    """A hash of the parts, in hexadecimal. Parts that are divided otherwise give another one."""
     return _hash(repr(parts).encode())
 
 
-class Cache:
-    """The answers of one configuration by their questions, which are digests."""
+class ReplyCache:
+    """The replies of one configuration, by the digests of their requests."""
 
-    def __init__(self, path: str, configuration: str) -> None:
-        self.path, self.configuration = path, configuration
+    def __init__(self, path: str, configuration: str, *, max_replies: int = MAX_REPLIES) -> None:
+        self.path, self.configuration, self._max_replies = path, configuration, max_replies
 
-    def load(self) -> dict[str, str]:
-        """None if the file is not certainly ours and whole."""
+    def load(self, user: int | None = None) -> dict[str, str]:
+        """The stored replies; none if the file is missing, damaged, or not certainly `user`'s own (this process's)."""
         try:
-            # Looked at before it is read: what stands there may be a pipe that nobody writes to.
+            # Checked before it is read: at this path may be a pipe that nobody writes to.
             with open(os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-                status = os.fstat(file.fileno())
-                ours = os.name == "nt" or (status.st_uid == os.geteuid() and not status.st_mode & 0o022)
-                text = file.read(_LARGEST).decode() if ours and stat.S_ISREG(status.st_mode) else ""
+                text = file.read(_MAX_BYTES).decode() if _is_own(os.fstat(file.fileno()), user) else ""
         except (OSError, UnicodeDecodeError):
             return {}
         seal, _, text = text.partition("\n")
@@ -61,22 +66,15 @@ class Cache:
         lines = text.split("\n")
         return dict(zip(lines[::2], lines[1::2], strict=True))
 
-    def fits(self, argv: list[str]) -> bool:
-        """Whether what is installed is still what this cache is for. What only `settings` can tell is left to it."""
-        try:
-            return _configuration(argv) in (self.configuration, "")
-        except OSError:  # the package is gone
-            return False
-
-    def keep(self, learned: dict[str, str]) -> None:
-        """Add answers to the file, which another process may have written meanwhile."""
-        kept = self.load() | learned
-        text = "\n".join(f"{question}\n{answer}" for question, answer in list(kept.items())[-_KEPT:])
-        folder, new = os.path.dirname(self.path), f"{self.path}.{os.urandom(8).hex()}{_SUFFIX}"
+    def store(self, learned: dict[str, str]) -> None:
+        """Add replies to the file, which another process may have written since it was loaded."""
+        replies = self.load() | learned
+        text = "\n".join(f"{key}\n{reply}" for key, reply in list(replies.items())[-self._max_replies :])
+        folder, new = os.path.dirname(self.path), f"{self.path}.{os.urandom(8).hex()}{SUFFIX}"
         try:
             os.makedirs(folder, 0o700, exist_ok=True)
-            files = sorted((f for f in os.scandir(folder) if f.name.endswith(_SUFFIX)), key=lambda f: f.stat().st_mtime)
-            for old in files[:-_FILES]:
+            files = sorted((f for f in os.scandir(folder) if f.name.endswith(SUFFIX)), key=lambda f: f.stat().st_mtime)
+            for old in files[:-MAX_FILES]:
                 os.unlink(old)
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(f"{digest(self.configuration, text)}\n{text}".encode())
@@ -84,43 +82,70 @@ class Cache:
         except OSError:
             pass  # a cache is a convenience
 
-
-def cache_for(argv: list[str]) -> Cache | None:
-    """The cache of this process's configuration; None if only `settings` can tell, or there is nowhere to keep it."""
-    folder, configuration = _folder(), _configuration(argv)
-    return Cache(os.path.join(folder, configuration + _SUFFIX), configuration) if folder and configuration else None
-
-
-def _folder() -> str:
-    """The user's own folder for our caches; empty if there is none."""
-    folder = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(folder):
-        usual = {"darwin": "~/Library/Caches", "win32": os.environ.get("LOCALAPPDATA", "")}
-        folder = os.path.expanduser(usual.get(sys.platform, "~/.cache"))
-    return os.path.join(folder, "runtype-mcp") if os.path.isabs(folder) else ""
+    def is_current(self, argv: list[str]) -> bool:
+        """Whether the package on disk is still the one of this cache, or only the settings can judge it."""
+        try:
+            return fingerprint(argv, os.environ) in (self.configuration, "")
+        except OSError:  # the package was removed
+            return False
 
 
-def _configuration(argv: list[str]) -> str:
-    names = [name for name in os.environ if name.startswith("RUNTYPE_")]
-    given = {name: os.environ[name].strip() for name in sorted(names)}
-    settings = {name: value for name, value in given.items() if value and not value.startswith("${user_config.")}
-    key = settings.pop("RUNTYPE_API_KEY", "")
-    key = key[7:] if key[:7].lower() == "bearer " else key
-    if not key.isascii() or not key.isprintable() or " " in key or key.startswith("ct_"):
+def _is_own(status: os.stat_result, user: int | None) -> bool:
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    if os.name == "nt":
+        return True  # pragma: no cover - the cache directory's access list is Windows' only answer
+    return status.st_uid == (os.geteuid() if user is None else user) and not status.st_mode & 0o022
+
+
+def cache_for(argv: list[str], environ: Mapping[str, str]) -> ReplyCache | None:
+    """The cache of a process's configuration; None if only the settings can judge it, or no directory can hold it.
+
+    Raises:
+        OSError: a file of the package has just gone.
+    """
+    folder = user_folder(environ, "XDG_CACHE_HOME", "~/.cache", "~/Library/Caches")
+    configuration = fingerprint(argv, environ) if folder else ""
+    return ReplyCache(os.path.join(folder, configuration + SUFFIX), configuration) if configuration else None
+
+
+def fingerprint(
+    argv: list[str],
+    environ: Mapping[str, str],
+    *,
+    package: str = os.path.dirname(os.path.dirname(__file__)),
+    path: Sequence[str] | None = None,
+    python: object = (__version__, sys.version, sys.flags),
+) -> str:
+    """A digest of the configuration; empty if there must be no cache, or only the settings can judge it.
+
+    `package` is this package's folder, `path` is where packages are imported from (`sys.path`), and `python` is what
+    else shapes a reply: versions and flags.
+
+    Raises:
+        OSError: a file of the package has just gone.
+    """
+    settings = usable(environ)
+    key = bearer(settings.pop("RUNTYPE_API_KEY", ""))
+    enabled = settings.get("RUNTYPE_MCP_FAST_START", "on").lower() in ("on", "1", "true", "yes")
+    root, log = (os.path.expanduser(settings.get(f"RUNTYPE_MCP_{name}", "")) for name in ("FILES_ROOT", "AUDIT"))
+    paths = os.path.isdir(root or ".") and (not log or can_log_to(log))  # as when the settings accepted them
+    packages = _packages(sys.path if path is None else path)
+    if not (enabled and _is_plain_key(key) and paths and packages):
         return ""
-    if not os.path.isdir(os.path.expanduser(settings.get("RUNTYPE_MCP_FILES_ROOT", "."))):
-        return ""
-    packages = _packages()
-    if not packages or settings.get("RUNTYPE_MCP_FAST_START", "on").lower() not in ("on", "1", "true", "yes"):
-        return ""
-    package = _files(os.path.dirname(os.path.dirname(__file__)))
-    return digest(__version__, sys.version, repr((sys.flags, argv, settings, bool(key), packages, package)))
+    return digest(repr((python, argv, settings, bool(key), packages, _files(package))))
 
 
-def _packages() -> list[tuple[str, str, int]]:
-    """From where, which version and installed when; empty if no version is to be found."""
+def _is_plain_key(key: str) -> bool:
+    """Whether the settings certainly accept this key. They accept more, and refuse the examples' placeholders."""
+    odd = any(part in key.lower() for part in (*"<>${} ", "...", "your", "bearer"))
+    return key.isascii() and key.isprintable() and not odd and not is_client_token(key)
+
+
+def _packages(path: Sequence[str]) -> list[tuple[str, str, int]]:
+    """The shaping packages: from where, which version and when installed; empty if no version is found."""
     found = []
-    for place in sys.path:  # in order: the first one is loaded
+    for place in path:  # in order: the first one is imported
         try:
             names = sorted(os.listdir(place or "."))
         except OSError:

@@ -1,65 +1,66 @@
 """Files that several processes share: opened, locked and created by one set of rules.
 
-The audit log, the tickets and the env files stand on it.
+The audit log, the state and the env files stand on it. Every failure is an OSError whose `strerror` is a clause for
+people.
 """
 
 import errno
 import os
 import stat
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-if sys.platform == "win32":
-    import msvcrt
 
-    # Windows locks are mandatory, so the lock sits on one byte that no reader ever reaches.
-    _LOCK_BYTE = 0x7FFFFFFE
-    _BUSY: type[OSError] = PermissionError
-
-    def _lock(fd: int) -> None:
-        os.lseek(fd, _LOCK_BYTE, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-
-    def _unlock(fd: int) -> None:
-        os.lseek(fd, _LOCK_BYTE, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    _BUSY: type[OSError] = BlockingIOError
-
-    # flock rather than lockf: it belongs to the open file, so it also holds between threads of one process
-    # and does not vanish when another part of the process closes the same file.
-    def _lock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _unlock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_UN)
+def current_user() -> int | None:
+    """The effective user of this process; None where files have no owner of that kind (Windows)."""
+    return getattr(os, "geteuid", lambda: None)()
 
 
 @contextmanager
-def exclusive(fd: int, *, seconds: float = 5.0) -> Iterator[None]:
-    """Hold the exclusive lock of an open file or directory; TimeoutError after `seconds` without it.
+def locked(path: Path, *, seconds: float = 5.0) -> Iterator[None]:
+    """Hold the lock file at `path` alone; TimeoutError after `seconds` without it. Blocks the thread.
 
-    The wait is bounded because a stopped process keeps its lock, and must not stop the others for good.
+    The wait is bounded because a stopped process keeps its lock, and must not stop the others for good. The file
+    stays where it is: to unlink it would let a waiter lock a file that has lost its name.
     """
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            _lock(fd)
-            break
-        except _BUSY:
-            if time.monotonic() >= deadline:
-                raise TimeoutError(errno.ETIMEDOUT, "another process keeps it locked") from None
-            time.sleep(0.005)
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, mode=0o600)
+    try:
+        lock.acquire(timeout=seconds, poll_interval=0.005)
+    except Timeout:
+        raise TimeoutError(errno.ETIMEDOUT, f"another process keeps {path} locked") from None
     try:
         yield
     finally:
-        _unlock(fd)
+        lock.release()
+
+
+def check_private(path: str | Path, info: os.stat_result) -> None:
+    """Refuse what another user owns or may write to: it can hold what they like."""
+    if current_user() is not None and (info.st_uid != current_user() or info.st_mode & 0o022):
+        raise PermissionError(
+            errno.EPERM,
+            f"{path} belongs to another user, or others may write to it. "
+            "Check what is in it, then take it over with chown and chmod go-w",
+        )
+
+
+def private_directory(path: Path) -> Path:
+    """The directory, created with mode 0700 if it does not exist; refused if it is a link or others may write to it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    info = os.lstat(path)
+    if not stat.S_ISDIR(info.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, f"{path} is a symbolic link or not a folder")
+    check_private(path, info)
+    return path
+
+
+def lock_directory(path: Path) -> Path:
+    """The directory for lock files at `path`, in a state directory that is private too."""
+    private_directory(path.parent)
+    return private_directory(path)
 
 
 @contextmanager
@@ -68,7 +69,7 @@ def opened(path: str | Path, flags: int, *, dir_fd: int | None = None) -> Iterat
 
     With O_CREAT, a new file has mode 0600. A FIFO cannot make the open hang.
     """
-    if not hasattr(os, "O_NOFOLLOW") and os.path.islink(path):
+    if not hasattr(os, "O_NOFOLLOW") and os.path.islink(path):  # pragma: no cover - Windows
         raise OSError(errno.ELOOP, "it is a symbolic link")
     for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
         flags |= getattr(os, name, 0)
@@ -90,23 +91,13 @@ def create_private(path: str | Path, data: bytes, *, dir_fd: int | None = None) 
     """Create a new file of mode 0600 that holds `data`, on the disk when this returns; else no file is left."""
     with opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=dir_fd) as fd:
         try:
-            left = memoryview(data)
-            while left:
-                left = left[os.write(fd, left) :]
+            with os.fdopen(fd, "wb", closefd=False) as file:
+                file.write(data)
             os.fsync(fd)
         except OSError:
             with suppress(OSError):
                 os.unlink(path, dir_fd=dir_fd)
             raise
-
-
-def read_up_to(fd: int, limit: int) -> bytes:
-    """At most `limit` bytes from where the descriptor stands, fewer only at the end of the file."""
-    parts = []
-    while limit > 0 and (part := os.read(fd, limit)):
-        parts.append(part)
-        limit -= len(part)
-    return b"".join(parts)
 
 
 def sync_directory(directory: Path) -> None:

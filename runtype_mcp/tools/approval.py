@@ -1,20 +1,18 @@
-"""The gate: preview, flag and name, person, policy. It fails closed.
+"""Approval: preview, confirm and name, a person, the operator's policy. It fails closed.
 
-A call with effects goes ahead only when every rung that the operator's policy asks for has said yes. Whatever
-breaks on the way (a client that cannot ask, an unusable answer, an error in here) ends in a refusal, and the
-write is never reached. Prompts express intent; this enforces it, whatever a model was talked into.
+A call with effects goes ahead only when everything that the operator's policy asks for has said yes. Whatever breaks
+on the way (a client that cannot ask, an unusable answer, an error in here) ends in a refusal, and the write is never
+reached. Prompts express intent; this enforces it, whatever a model was talked into.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Self
 
-import anyio.to_thread
 from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, DeclinedElicitation, ElicitationResult
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
@@ -29,16 +27,21 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import InputRequiredResult
 from pydantic import BaseModel, Field
 
+from runtype_mcp import results
 from runtype_mcp.api.models import ClientToken
 from runtype_mcp.errors import Refused
 from runtype_mcp.policy.effects import Effect
 from runtype_mcp.policy.sanitize import for_question, names_match, sanitize_line
 from runtype_mcp.settings import Approval, Settings
-from runtype_mcp.storage.tickets import Ticket, TicketError, Tickets
+from runtype_mcp.storage.state import StateError
+from runtype_mcp.storage.tickets import TicketRequest
+from runtype_mcp.tools.spec import ToolContext
 
 MODERN = "2026-07-28"
 """From this protocol version on, a client is asked within the answer, and can always be."""
 NOT_AGAIN = "Do not call again without new instructions from the user."
+MAX_QUESTION = 6000
+"""Characters. A person is shown everything that a call would do, or is not asked at all."""
 
 
 class TypedName(BaseModel):
@@ -47,7 +50,7 @@ class TypedName(BaseModel):
     name: str = Field(min_length=1, max_length=255, title="Name of the token", description="Type it to approve.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a call would do, worked out from the live token before anything is asked or sent.
 
@@ -57,9 +60,11 @@ class Plan:
         arguments: the exact call, without the confirmation itself.
         token: as it is now; None for a create.
         name: what confirms the call: the token's present name.
+        changes: of an update, the fields that change, by their names in Python.
         undo: what cannot be undone, and what to do instead.
         note: a fact that the question must show, so that an answered question cannot be answered twice.
-        answered: how often this very question was answered with yes.
+        write_epoch: of the state, from before the token was read.
+        approvals_used: how many approvals this exact plan has consumed.
     """
 
     operation: str
@@ -70,35 +75,51 @@ class Plan:
     environment: str
     effects: tuple[Effect, ...]
     undo: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
-    answered: int = 0
+    write_epoch: int = 0
+    approvals_used: int = 0
 
-    def __post_init__(self) -> None:
+    @classmethod
+    def on(cls, token: ClientToken, **facts: Any) -> Self:
+        """A plan for a token that exists."""
         # Nobody can recognise or type a name that has nothing to see: the id stands for it.
-        if self.token is not None and not sanitize_line(self.name, 255):
-            object.__setattr__(self, "name", self.token.id)
+        name = token.display_name if sanitize_line(token.display_name, 255) else token.id
+        return cls(token=token, name=name, environment=token.environment, **facts)
 
     @property
     def subject(self) -> str:
         """The token for a one-line text to people. Names come from the API: they cannot reshape the line."""
+        kind = f"the {sanitize_line(self.environment, 20)} client token"
         shown = for_question(self.name, "without a name")
-        where = f" ({self.token.id})" if self.token else ""
-        return f'the {self.environment} client token "{shown}"{where}'
+        return f'{kind} "{shown}"' + (f" ({sanitize_line(self.token.id, 128)})" if self.token else "")
+
+    @property
+    def facts(self) -> str:
+        """What tells the token from another of its name: two names that were swapped do not hide that."""
+        return results.facts(self.token) if self.token else ""
 
     @property
     def digest(self) -> str:
         """SHA-256 over the exact call and the token's present state: what an approval is bound to."""
         state = self.token.settings() if self.token else None
-        bound = [self.operation, self.arguments, state, [effect.sentence for effect in self.effects], self.note]
-        return hashlib.sha256(json.dumps(bound, sort_keys=True, default=str).encode()).hexdigest()
+        return _sha256(self.operation, self.arguments, state, [effect.sentence for effect in self.effects], self.note)
+
+    def masked(self, redact: Callable[[str], str], write_epoch: int) -> Self:
+        """The same plan, fit for people: a question and a ticket leave the server too, past the exit of results."""
+        effects = tuple(replace(effect, sentence=redact(effect.sentence)) for effect in self.effects)
+        return replace(self, effects=effects, note=redact(self.note), write_epoch=write_epoch)
+
+    def what(self) -> str:
+        """All that the call would do, whole and worst first, in one paragraph for a person."""
+        sentences = " ".join(effect.sentence for effect in self.effects)
+        return " ".join(part for part in (f"{self.verb} {self.subject}?", self.facts, sentences, self.undo) if part)
 
     def question(self) -> str:
         """For a person. Only facts that matter and do not change by themselves, so that it is asked once."""
-        facts = " ".join(effect.sentence for effect in self.effects)
         # A yes is for one call. Once it is used, the question reads differently, so a copy of it fits no more.
-        reference = f"Reference {self.digest[:8]}{f'-{self.answered}' if self.answered else ''}."
-        parts = [f"{self.verb} {self.subject}?", facts, self.undo, self.note, reference]
-        return " ".join(part for part in parts if part)
+        again = f"-{self.approvals_used}" if self.approvals_used else ""
+        return " ".join(part for part in (self.what(), self.note, f"Reference {self.digest[:8]}{again}.") if part)
 
     def confirm_call(self) -> str:
         """The exact call that would go ahead."""
@@ -107,36 +128,43 @@ class Plan:
         return f"{self.operation} {call}"
 
 
-class GatedCall(Protocol):
-    """What the gate needs of a call."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def confirm(self) -> bool: ...
-    @property
-    def expected_name(self) -> str | None: ...
-    @property
-    def answered(self) -> Counter[str]: ...  # by a plan's digest: how often a person said yes
-    def tickets(self) -> Tickets: ...
-    def masked(self, text: str) -> str: ...  # without secrets, the API key included, whatever it looks like
-    async def plan(self) -> Plan: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """The call may go ahead. `how` is for the audit: `not gated`, `flag`, `person` or `ticket CODE`."""
+    """The call may go ahead. `how` is for the audit log: `not gated`, `flag`, `person` or `ticket CODE`."""
 
     how: str
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Nobody asked for the change yet: show what it would do."""
+    """Nobody confirmed the call yet: show what it would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The call does not go ahead. Nothing was changed."""
+
+    error: Refused
+
+
+Verdict = Approved | Preview | Denied
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A gated call on its way through the approval.
+
+    `make_plan` reads the token and works the plan out, anew each time. `confirm` and `expected_name` are the caller's.
+    """
+
+    make_plan: Callable[[], Awaitable[Plan]]
+    context: ToolContext
+    confirm: bool
+    expected_name: str | None
 
 
 def policy_sentence(approval: Approval) -> str:
-    """The policy in force, for the model."""
+    """The policy in force, for a model and for a person."""
     return {
         "auto": "Policy auto: confirm and the name are needed, and a person is asked where the client can ask.",
         "human": "Policy human: a person must approve, in the client or with 'runtype-mcp approve' in a terminal.",
@@ -156,103 +184,85 @@ def supports_elicitation(context: Context[Any, Any]) -> bool:
     return bool(context.session.can_send_request)
 
 
-# What the SDK resolves before the operation runs, on both protocol eras by one path: it asks older clients at
-# once, and newer ones within the answer, running these again when the client comes back.
-
-
-async def plan_for(call: GatedCall) -> Plan:
-    plan = await call.plan()
-    return replace(plan, answered=call.answered[plan.digest])
-
-
-async def evaluate(
-    call: GatedCall, plan: Annotated[Plan, Resolve(plan_for)], context: Context[Any, Any]
-) -> Elicit[TypedName] | Approved | Preview:
-    """Everything up to the question. Raises `Refused` where the answer is no without asking."""
+def evaluate(plan: Plan, settings: Settings, confirm: bool, expected_name: str | None) -> Verdict | None:
+    """Everything that is decided without asking a person. None: a person is to be asked, if one can be."""
     if not plan.effects:
         return Approved("not gated")
-    approval = call.settings.approval_for(plan.environment)
+    approval = settings.approval_for(plan.environment)
     if approval == "deny":
-        raise Refused(f"{plan.verb} {plan.subject}: {policy_sentence('deny')}", "Do not retry; tell the user.")
-    if not call.confirm:
+        return _denied(f"{plan.verb} {plan.subject}: {policy_sentence('deny')}", "Do not retry; tell the user.")
+    if len(plan.question()) > MAX_QUESTION:
+        # Cut, it would hide what comes last. The caller chooses what that is.
+        return _denied(
+            f"{plan.verb} {plan.subject}: this would do more than a person can be shown at one time.",
+            "Split it into several calls.",
+        )
+    if not confirm:
         return Preview()
-    expected = call.expected_name
-    if plan.token is not None and expected is None:
-        raise Refused(
+    if plan.token is not None and expected_name is None:
+        return _denied(
             f"confirm came without expected_name, the name of {plan.subject}.",
             "Check with the user that this is the token they mean, then add its name.",
         )
-    if plan.token is not None and not names_match(expected or "", plan.name):
-        raise Refused(
-            f"{plan.token.id} is named '{sanitize_line(plan.name, 255)}', not '{sanitize_line(expected, 255)}'.",
+    if plan.token is not None and not names_match(expected_name or "", plan.name):
+        return _denied(
+            f"{sanitize_line(plan.token.id, 128)} is named '{sanitize_line(plan.name, 255)}', "
+            f"not '{sanitize_line(expected_name or '', 255)}'.",
             "Find the token that is meant with list_client_tokens.",
         )
-    if approval == "flag":
-        return Approved("flag")
+    return Approved("flag") if approval == "flag" else None
+
+
+def _denied(what: str, next_step: str = NOT_AGAIN) -> Denied:
+    return Denied(Refused(what, next_step))
+
+
+# What the SDK resolves before the operation runs, on both protocol eras by one path: it asks older clients during the
+# call, and newer ones within the answer, running these again when the client comes back. Their module and names are
+# part of what a newer client sends back.
+
+
+async def plan_for(gated: Gated) -> Plan:
+    plan = await gated.make_plan()
+    return replace(plan, approvals_used=await gated.context.state.approvals_used(plan.digest)) if plan.effects else plan
+
+
+async def verdict_for(
+    gated: Gated, plan: Annotated[Plan, Resolve(plan_for)], context: Context[Any, Any]
+) -> Elicit[TypedName] | Verdict:
+    settings = gated.context.settings
+    verdict = evaluate(plan, settings, gated.confirm, gated.expected_name)
+    if verdict is not None:
+        return verdict
     if supports_elicitation(context):
-        return Elicit(call.masked(plan.question()), TypedName)
-    if approval == "auto":
+        return Elicit(gated.context.caller.redactor.redact_text(plan.question()), TypedName)
+    if settings.approval_for(plan.environment) == "auto":
         return Approved("flag")
-    return await anyio.to_thread.run_sync(_ticket, call, plan)  # it waits for a lock and for the disk
-
-
-def _ticket(call: GatedCall, plan: Plan) -> Approved:
-    """An approval from outside the conversation, bound to this call and this state; without one, a code to get it."""
-    try:
-        tickets = call.tickets()
-        # Servers of one user share the tickets: a yes for one account's token is none for another's.
-        account = f"{call.settings.base_url} {call.settings.api_key}"
-        bound = hashlib.sha256(f"{plan.digest} {account}".encode()).hexdigest()
-        if (ticket := tickets.take(bound)) is not None:
-            return Approved(f"ticket {ticket.code}")
-        ticket = _request(tickets, bound, plan, call.settings.base_url, call.masked(sanitize_line(plan.name, 255)))
-    except TicketError as exc:
-        raise Refused(f"Approvals outside the conversation do not work: {exc}", "Tell the operator.") from exc
-    if ticket.state == "denied":
-        raise Refused(f"A person denied this call ({ticket.code}).", NOT_AGAIN)
-    raise Refused(
-        f"A person must approve this outside the conversation: {plan.verb} {plan.subject}. "
-        f"{' '.join(effect.sentence for effect in plan.effects)}",
-        f"Ask the user to run `runtype-mcp approve {ticket.code}` in a terminal, then repeat this exact call. "
-        f"{policy_sentence('human')}",
-    )
-
-
-def _request(tickets: Tickets, bound: str, plan: Plan, base_url: str, shown_name: str) -> Ticket:
-    return tickets.request(
-        bound,
-        operation=plan.operation,
-        subject_id=plan.token.id if plan.token else "",
-        subject_name=shown_name,  # a file is an exit too
-        environment=plan.environment,
-        lines=tuple(effect.sentence for effect in plan.effects),
-        base_url=base_url,
-    )
+    return await _ticket(gated.context, plan)
 
 
 async def _resolved(
-    plan: Annotated[Plan, Resolve(plan_for)], verdict: Annotated[ElicitationResult[TypedName], Resolve(evaluate)]
+    plan: Annotated[Plan, Resolve(plan_for)], verdict: Annotated[ElicitationResult[TypedName], Resolve(verdict_for)]
 ) -> None:
     """Carries the annotations that the SDK reads; it is never called."""
 
 
 _PARAMETERS = find_resolved_parameters(_resolved)
-_PLANS = build_resolver_plans(_PARAMETERS, {"call"})
+_PLANS = build_resolver_plans(_PARAMETERS, {"gated"})
 
 
-async def authorize(
-    call: GatedCall, context: Context[Any, Any]
-) -> tuple[Plan, Approved | Preview] | InputRequiredResult:
-    """Take a call through the gate.
+async def authorize(gated: Gated) -> tuple[Plan, Verdict] | InputRequiredResult:
+    """Take a call through the approval.
 
     Returns:
-        The plan with a yes or a preview; or the question, to be answered by a newer client's next request.
+        The plan and the verdict; or the question, to be answered by a newer client's next request.
 
     Raises:
-        Refused: nobody said yes. Nothing was changed.
+        Refused: the client could not put the question to a person. Nothing was changed.
+        ClientTokenError: the plan cannot be made, because there is no such token, for example.
     """
     try:
-        resolved = await resolve_arguments(_PARAMETERS, _PLANS, {"call": call}, context)
+        resolved = await resolve_arguments(_PARAMETERS, _PLANS, {"gated": gated}, gated.context.mcp)
     except (ToolError, MCPError) as exc:
         # An unusable answer (an empty form, the wrong shape), or a client that fails when it is asked.
         raise Refused("The question to a person brought no usable answer.", NOT_AGAIN) from exc
@@ -260,18 +270,63 @@ async def authorize(
         return resolved
     plan: Plan = resolved["plan"]
     match resolved["verdict"]:
-        case AcceptedElicitation(data=(Approved() | Preview()) as verdict):
+        case AcceptedElicitation(data=(Approved() | Preview() | Denied()) as verdict):
             return plan, verdict
         case AcceptedElicitation(data=TypedName() as typed):
-            if not names_match(typed.name, plan.name):
-                raise Refused("The person typed another name than this token's, so nothing went ahead.", NOT_AGAIN)
-            if call.answered[plan.digest] != plan.answered:
-                raise Refused("This answer was used already.", NOT_AGAIN)
-            call.answered[plan.digest] += 1
-            return plan, Approved("person")
+            return plan, await _typed(gated.context, plan, typed.name)
         case DeclinedElicitation():
-            raise Refused("The person declined.", NOT_AGAIN)
+            return plan, _denied("No person said yes: the client declined the question.")
         case CancelledElicitation():
-            raise Refused("The person closed the question without an answer.", NOT_AGAIN)
+            return plan, _denied("No person said yes: the question was closed without an answer.")
         case _:
-            raise Refused("The question to a person brought an answer that is none.", NOT_AGAIN)
+            raise Refused("The question to a person returned an unusable answer.", NOT_AGAIN)
+
+
+async def _typed(context: ToolContext, plan: Plan, name: str) -> Verdict:
+    if not names_match(name, plan.name):
+        return _denied("The person typed another name than this token's, so nothing went ahead.")
+    if not await context.state.use_approval(plan.digest, plan.approvals_used):
+        return _denied("This answer was used already.")
+    return Approved("person")
+
+
+async def _ticket(context: ToolContext, plan: Plan) -> Verdict:
+    """An approval from outside the conversation, bound to this call and this state; without one, a code to get it."""
+    if context.settings.state_dir is None:
+        return _denied("There is no place where approvals could be given.", "Tell the operator: RUNTYPE_MCP_STATE_DIR.")
+    account, mask = context.caller.account, context.caller.redactor.redact_text
+    subject_id = plan.token.id if plan.token else ""
+    # Servers of one user share the tickets: a yes for one account's token is none for another's.
+    bound = _sha256(plan.digest, account)
+    try:
+        if (ticket := await context.state.take_ticket(bound)) is not None:
+            return Approved(f"ticket {ticket.code}")
+        ticket = await context.state.request_ticket(
+            TicketRequest(
+                digest=bound,
+                # A denial is for the operation on this token, or one more harmless field would ask again.
+                scope=_sha256(account, plan.operation, subject_id or plan.name),
+                operation=plan.operation,
+                # What is kept on disk leaves this process like any other text.
+                subject_id=mask(sanitize_line(subject_id, 128)),
+                subject_name=mask(sanitize_line(plan.name, 255)),
+                environment=mask(sanitize_line(plan.environment, 20)),
+                effects=tuple(mask(effect.sentence) for effect in plan.effects),
+                facts=mask(plan.facts),
+                base_url=context.settings.base_url,
+                requested_by=context.caller.subject,
+            )
+        )
+    except StateError as exc:
+        raise Refused(f"Approvals outside the conversation do not work: {exc}", "Tell the operator.") from exc
+    if ticket.state == "denied":
+        return _denied(f"A person denied this call ({ticket.code}).")
+    return _denied(
+        f"A person must approve this outside the conversation. {plan.what()}",
+        f"Ask the user to run `runtype-mcp approve {ticket.code}` in a terminal, then repeat this exact call. "
+        f"{policy_sentence('human')}",
+    )
+
+
+def _sha256(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

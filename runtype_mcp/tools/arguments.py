@@ -1,7 +1,7 @@
 """Argument types that several tools share, and how arguments are checked.
 
-Benign variants are accepted (one string for a list, JSON in a string, null for "not given"); nothing is widened,
-unknown arguments are refused, and no message repeats a rejected value, which may be a secret.
+Benign variants are accepted (one string for a list, JSON in a string, null or an empty string for "not given");
+nothing is widened, unknown arguments are refused, and no message repeats a rejected value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -9,14 +9,27 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from runtype_mcp.errors import UserInputError
 from runtype_mcp.policy import origins, redaction
+from runtype_mcp.policy.redaction import Redactor
 from runtype_mcp.policy.sanitize import sanitize_line
+from runtype_mcp.settings import Settings
+
+NOT_SENT = "Nothing was sent."
 
 
 def _as_list(value: Any) -> Any:
@@ -35,13 +48,16 @@ def _from_json(value: Any) -> Any:
     return value
 
 
-def _bounded(most: int) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if not 1 <= len(value) <= most:
-            raise ValueError(f"must have 1 to {most} characters")
-        return value
+def _short(value: str) -> str:
+    if not 1 <= len(value) <= 255:
+        raise ValueError("must have 1 to 255 characters")
+    return value
 
-    return check
+
+def _some(values: list[str]) -> list[str]:
+    if not values:
+        raise ValueError("must name at least one")
+    return values
 
 
 def _origins(values: list[str]) -> list[str]:
@@ -83,10 +99,10 @@ def _shallow(value: Any, levels: int) -> bool:
     return levels >= 0 and all(_shallow(item, levels - 1) for item in inner)
 
 
-def _one_word(value: str) -> str:
+def _id(value: str) -> str:
     # A model's argument may stand in a question to a person, and must not become sentences there.
-    if not re.fullmatch(r"[!-~]+", value):
-        raise ValueError("an id has no spaces and no special characters")
+    if not re.fullmatch(r"[!-~]{1,128}", value):
+        raise ValueError("an id has 1 to 128 characters, without spaces and special characters")
     return value
 
 
@@ -96,22 +112,22 @@ def _visible(value: str) -> str:
     return value
 
 
-# The schemas show the contract's own limits. Bounds that only keep nonsense out are checked, and cost no tokens.
-Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_visible)]
-ShortText = Annotated[str, AfterValidator(_bounded(255))]
-Id = Annotated[
-    str, AfterValidator(_bounded(128)), AfterValidator(_not_a_value("give the id")), AfterValidator(_one_word)
-]
+# Bounds are checked here and left out of the schemas: strict converters of agent frameworks refuse most of them.
+ShortText = Annotated[str, AfterValidator(_short)]
+Name = Annotated[ShortText, AfterValidator(_visible)]
+Id = Annotated[str, AfterValidator(_not_a_value("give the id")), AfterValidator(_id)]
 TokenRef = Annotated[
     ShortText, AfterValidator(_not_a_value("give the token's id or name, which list_client_tokens shows"))
 ]
 OneForAList = BeforeValidator(_as_list)
 Ids = Annotated[list[Id], OneForAList, AfterValidator(_unique)]
-Flows = Annotated[list[Id], Field(min_length=1), OneForAList, AfterValidator(_unique)]
+SomeIds = Annotated[list[Id], OneForAList, AfterValidator(_some), AfterValidator(_unique)]
 Config = Annotated[dict[str, Any], BeforeValidator(_from_json), AfterValidator(_plain)]
 Confirm = Annotated[bool, Field(strict=True)]
-Origins = Annotated[list[str], Field(min_length=1), OneForAList, AfterValidator(_origins)]
+Origins = Annotated[list[str], OneForAList, AfterValidator(_some), AfterValidator(_origins)]
 A = TypeVar("A", bound="Arguments")
+
+TOKEN = Field(description="The token's id or exact name")
 
 
 class Arguments(BaseModel):
@@ -121,9 +137,12 @@ class Arguments(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_nulls(cls, data: Any) -> Any:
-        # Clients send null for what they leave out. Only `clear` clears.
-        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
+    def _drop_what_is_not_given(cls, data: Any) -> Any:
+        # Clients send null for what they leave out, and strict converters an empty string. Only `clear` clears.
+        if not isinstance(data, dict):
+            return data
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {k: v for k, v in data.items() if v is not None and not (v == "" and k in optional)}
 
     @property
     def given(self) -> dict[str, Any]:
@@ -134,20 +153,23 @@ class Arguments(BaseModel):
 class Confirmable(Arguments):
     """Arguments of a gated tool."""
 
-    confirm: Confirm = Field(default=False, description="Else preview")
+    confirm: Confirm = Field(default=False, description="true carries out what was previewed and the user agreed to")
 
 
 class NameConfirmed(Confirmable):
-    expected_name: ShortText | None = Field(default=None, description="Its name")
+    expected_name: ShortText | None = Field(default=None, description="With confirm: the token's present name")
 
 
 class Delivery(Arguments):
     """Where a value goes."""
 
-    deliver: Literal["show", "env_file"] = Field(default="show", description="Where to")
-    env_file: Annotated[str, AfterValidator(_file_and_variable)] | None = Field(
-        default=None, description="file:VARIABLE"
+    deliver: Literal["show", "env_file"] = Field(
+        default="show", description="show puts the value into this conversation, env_file into a file"
     )
+    env_file: Annotated[str, AfterValidator(_file_and_variable)] | None = Field(
+        default=None, description="file:VARIABLE, such as .env:RUNTYPE_CLIENT_TOKEN"
+    )
+    replace: bool = Field(default=False, description="Overwrite another token's value there")
 
     @model_validator(mode="after")
     def _says_where(self) -> Self:
@@ -165,62 +187,97 @@ class Delivery(Arguments):
         return file, variable
 
 
-def validate(model: type[A], arguments: dict[str, Any]) -> A:
+def narrowed(model: type[Arguments], settings: Settings) -> type[Arguments]:
+    """The same arguments, without the way to show a value where the operator allows files alone."""
+    if settings.secrets != "file" or not issubclass(model, Delivery):
+        return model
+    field = model.model_fields["deliver"]
+    ways = tuple(way for way in get_args(field.annotation) if way != "show")
+    deliver = (Literal[ways], Field(default=ways[0], description="env_file writes the value into a file"))
+    made: type[Arguments] = create_model(model.__name__, __base__=model, deliver=deliver)  # type: ignore[arg-type]  # made at run time
+    return made
+
+
+def validate(model: type[A], arguments: dict[str, Any], redactor: Redactor) -> A:
     """Check a call's arguments.
 
     Raises:
         UserInputError: every problem, by argument, without the rejected values. Nothing was sent.
     """
-    texts = _strings(arguments)
+    texts = "\n".join(_strings(arguments))
     try:
-        "".join(texts).encode()
+        texts.encode()
     except UnicodeEncodeError:
         # Legal in JSON, and in no text that can be sent: not to the API, and not back in a complaint about it.
         raise UserInputError(
-            "An argument holds half of a character (a lone surrogate).", "Send whole ones.", changed="Nothing was sent."
+            "An argument holds half of a character (a lone surrogate).", "Send whole ones.", changed=NOT_SENT
         ) from None
-    if any(redaction.contains_mark(text) for text in texts):
+    if redaction.contains_mark(texts):
         raise UserInputError(
             f"An argument holds {redaction.MARK!r}, this server's own mark where a secret was.",
             "Use the real text, or leave the argument out.",
+            changed=NOT_SENT,
+        )
+    # What the caller's own redactor masks beyond the known shapes is its API key, whatever that looks like.
+    if redactor.redact_text(texts) != redaction.redact_text(texts):
+        raise UserInputError(
+            "An argument holds the server's own API key.", "Leave it out, and tell the user.", changed=NOT_SENT
         )
     try:
         return model.model_validate(arguments)
     except ValidationError as exc:
-        problems = [_problem(model, error) for error in exc.errors(include_url=False, include_input=False)]
-        raise UserInputError(
-            "; ".join(dict.fromkeys(problems)) + ".", "Correct the arguments.", changed="Nothing was sent."
-        ) from None
+        raise invalid(exc, list(model.model_fields)) from None
 
 
-def first_problem(exc: ValidationError) -> str:
-    """The first rule that a request breaks, without the rejected value."""
-    error = exc.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in error["loc"])
-    message = error["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"{where}: {message}." if where else f"{message}."
+def invalid(exc: ValidationError, known: list[str]) -> UserInputError:
+    """What is wrong with the arguments, each problem once, without the rejected values."""
+    problems = [_problem(error, known) for error in exc.errors(include_url=False, include_input=False)]
+    return UserInputError("; ".join(dict.fromkeys(problems)) + ".", "Correct the arguments.", changed=NOT_SENT)
 
 
-def _problem(model: type[BaseModel], error: Any) -> str:
+def _problem(error: Any, known: list[str]) -> str:
     where = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = list(model.model_fields)
         near = difflib.get_close_matches(where, known, 1, 0.5)
         if where in ("id", "token", "token_id", "client_token_id") and "client_token" in known:
             near = ["client_token"]
         hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
         return f"{where[:64]}: unknown argument{hint}"
-    message = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
-    if error["type"] == "string_unicode":
-        message = "holds half of a character (a lone surrogate)"
+    message = _SENTENCES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+    message = message.format(**error.get("ctx", {})) if error["type"] in _SENTENCES else message
     return f"{where}: {message}" if where else message
 
 
-def _strings(value: Any) -> list[str]:
+_SENTENCES = {
+    "missing": "is required",
+    "string_type": "must be text",
+    "string_unicode": "holds half of a character (a lone surrogate)",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "finite_number": "must be a whole number",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "date_from_datetime_parsing": "must be a date, such as 2026-08-31",
+    "date_parsing": "must be a date, such as 2026-08-31",
+    "date_type": "must be a date, such as 2026-08-31",
+    "date_from_datetime_inexact": "must be a date, such as 2026-08-31",
+}
+"""pydantic's own sentences are for its programmers."""
+
+
+def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        return [text for pair in value.items() for item in pair for text in _strings(item)]
-    if isinstance(value, list):
-        return [text for item in value for text in _strings(item)]
-    return []
+        yield value
+    elif isinstance(value, dict):
+        for pair in value.items():
+            for item in pair:
+                yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)

@@ -1,44 +1,43 @@
 from __future__ import annotations
 
-import asyncio
-from typing import Literal
+import html
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from runtype_mcp import results
 from runtype_mcp.api import models
-from runtype_mcp.errors import (
-    ClientTokenError,
-    OutcomeUnknown,
-    PermanentError,
-    Refused,
-    UserInputError,
-    ValueNotStored,
-)
+from runtype_mcp.errors import ClientTokenError, OutcomeUnknown, PermanentError, UserInputError, ValueNotStored
 from runtype_mcp.policy import effects
-from runtype_mcp.tools import delivery, reconcile
+from runtype_mcp.tools import delivery, last_read, reconcile
 from runtype_mcp.tools.approval import Plan
-from runtype_mcp.tools.arguments import Config, Confirmable, Delivery, Id, Ids, Name, Origins, first_problem
-from runtype_mcp.tools.lookup import locked
-from runtype_mcp.tools.spec import Call, ToolSpec
+from runtype_mcp.tools.arguments import Config, Confirmable, Delivery, Id, Ids, Name, Origins, invalid
+from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 
 class CreateClientToken(Delivery, Confirmable):
-    name: Name = Field(description="Label")
-    allowed_origins: Origins = Field(description="scheme://host[:port], https://*.host, * or native")
-    agent_ids: Ids = Field(default=[], description="Agents it runs")
-    flow_ids: Ids = Field(default=[], description="And/or flows")
-    default_flow_id: Id | None = Field(default=None, description="One of flow_ids")
-    environment: Literal["test", "live"] = Field(default="test", description="Fixed for good")
-    product_surface_id: Id | None = Field(default=None, description="Fixed for good")
-    target_alias: Id | None = Field(default=None, description="Release to follow")
-    target_version_id: Id | None = Field(default=None, description="Or its one agent's version")
-    rate_limit_per_minute: models.PerMinute = Field(default=10, description="Requests")
-    rate_limit_per_hour: models.PerHour = Field(default=100, description="Requests")
-    max_messages_per_session: models.PerSession = Field(default=100, description="Messages")
-    session_idle_timeout_minutes: models.IdleMinutes = Field(default=30, description="Minutes")
-    config: Config = Field(default={}, description="Public display settings")
-    allow_duplicate_name: bool = Field(default=False, description="Even so")
+    name: Name = Field(description="A name that people recognise")
+    allowed_origins: Origins = Field(
+        description="Where it works: https://host[:port], https://*.host for subdomains, * for all, native for apps"
+    )
+    agent_ids: Ids = Field(default=[], description="Agents it may run; one agent or flow is needed")
+    flow_ids: Ids = Field(default=[], description="Flows it may run")
+    default_flow_id: Id | None = Field(default=None, description="Flow that runs where a page names none")
+    environment: Literal["test", "live"] = Field(default="test", description="test unless given; fixed for good")
+    product_surface_id: Id | None = Field(default=None, description="Chat surface that governs it; fixed for good")
+    target_alias: Id | None = Field(default=None, description="Release alias to follow, such as live")
+    target_version_id: Id | None = Field(default=None, description="Agent version to pin instead")
+    rate_limit_per_minute: models.PerMinute = Field(default=10, description="Requests per minute; 10 unless given")
+    rate_limit_per_hour: models.PerHour = Field(default=100, description="Requests per hour; 100 unless given")
+    max_messages_per_session: models.PerSession = Field(
+        default=100, description="Messages per session; 100 unless given"
+    )
+    session_idle_timeout_minutes: models.IdleMinutes = Field(
+        default=30, description="Idle minutes that end a session; 30 unless given"
+    )
+    config: Config = Field(default={}, description="Display settings; every browser gets them")
+    allow_duplicate_name: bool = Field(default=False, description="Create it even if the name exists")
 
     def request(self) -> models.CreateClientToken:
         """The body. The environment is always said: the API's own default is live."""
@@ -48,103 +47,119 @@ class CreateClientToken(Delivery, Confirmable):
         try:
             return models.CreateClientToken(**fields | {"environment": self.environment})
         except ValidationError as exc:
-            raise UserInputError(first_problem(exc), "Correct the arguments.", changed="Nothing was sent.") from None
+            raise invalid(exc, list(type(self).model_fields)) from None
 
 
-async def plan(args: CreateClientToken, call: Call) -> Plan:
-    args.request()
-    if call.settings.environment not in (None, args.environment):
-        raise Refused(locked(call.settings, f"environment is {args.environment}"), "Do not retry; tell the user.")
-    await delivery.check(call, args)
-    twins = await _named(call, args)
+@dataclass(frozen=True, kw_only=True)
+class CreatePlan(Plan):
+    """`existing_ids`: tokens of this name that were there before."""
+
+    request: models.CreateClientToken
+    existing_ids: frozenset[str]
+
+
+async def plan(args: CreateClientToken, context: ToolContext) -> CreatePlan:
+    request = args.request()
+    context.api.check_environment(args.environment, f"environment is {args.environment}")
+    await delivery.check(context, args)
+    twins = await _named(context, request)
     if twins and not args.allow_duplicate_name:
         raise UserInputError(
-            f"There is a {args.environment} client token of this name: {'; '.join(map(results.one_line, twins[:5]))}.",
+            f"There is a {args.environment} client token of this name: "
+            f"{'; '.join(results.one_line(twin) for twin in twins[:5])}.",
             "Use or update it, or set allow_duplicate_name to create another.",
         )
-    call.known = {twin.id for twin in twins}
-    return Plan(
+    found = effects.creating(
+        args.allowed_origins, args.environment, args.config, args.target_alias, context.caller.redactor
+    )
+    return CreatePlan(
         operation="create_client_token",
         verb="Create",
         arguments=args.given,
         token=None,
         name=args.name,
         environment=args.environment,
-        effects=tuple(effects.creating(args.allowed_origins, args.environment, args.config)),
+        effects=tuple(found),
         undo="It can be deactivated or deleted later. Safer: exact https origins.",
         # Another token of the name changes the question, so one answer cannot create two.
         note=f"Allowed origins: {', '.join(args.allowed_origins)}. Tokens of this name so far: {len(twins)}.",
+        request=request,
+        existing_ids=frozenset(twin.id for twin in twins),
     )
 
 
-async def create_client_token(args: CreateClientToken, call: Call) -> results.SecretResult:
-    """Create a token and get its value to embed. Repeated names are refused; open origins need confirm."""
+async def create_client_token(args: CreateClientToken, context: ToolContext, plan: CreatePlan) -> results.SecretResult:
+    """Create a client token, and get its value to embed. A name that exists is refused; origins that let anybody in
+    only preview until confirm."""
     note = None
     try:
-        made = await call.api.create_client_token(args.request())
-        token, value, warnings = made.client_token, made.value, made.warnings
+        made = await context.api.create_client_token(plan.request)
+        token, value, warnings = made.client_token, made.value, [warning.message for warning in made.warnings]
+        warnings += reconcile.not_as_asked(token, _asked(plan.request))
     except OutcomeUnknown as error:
-        token = await _appeared(call, args, error)
-        value, warnings, note = await _value_of(call, token, error), [], reconcile.applied(error)
-    call.show(token)
-    delivered = await delivery.deliver(call, args, value)
-    messages = [warning.message for warning in warnings] + (delivered.pop("warnings", None) or [])
-    kind, runs = ("agent", token.agent_ids) if token.agent_ids else ("flow", token.flow_ids)
+        token = await _appeared(context, plan, error)
+        value, warnings, note = await _value_of(context, token, error), [], reconcile.applied(error)
+    await last_read.record(context, token)
+    delivered = await delivery.deliver(context, args, value)
+    warnings += delivered.pop("warnings", None) or []
     return results.SecretResult(
         client_token=results.summary(token),
-        warnings=messages or None,
+        warnings=warnings or None,
         note=note,
-        next=(
-            'Embed: <script src="https://cdn.runtype.com/persona/latest/install.global.js" '
-            f'data-runtype-token="VALUE" data-{kind}-id="{runs[0] if runs else ""}"></script>'
-        ),
+        next=_embed(token),
         **delivered,
     )
 
 
-async def _named(call: Call, args: CreateClientToken) -> list[models.ClientToken]:
+def _embed(token: models.ClientToken) -> str:
+    kind, runs = ("agent", token.agent_ids) if token.agent_ids else ("flow", token.flow_ids)
+    # Escaped: the ids come from the API, and somebody pastes this into a page.
+    run = f' data-{kind}-id="{html.escape(runs[0])}"' if runs else ""
+    return (
+        'Embed: <script src="https://cdn.runtype.com/persona/latest/install.global.js" '
+        f'data-runtype-token="VALUE"{run}></script>'
+    )
+
+
+async def _named(context: ToolContext, request: models.CreateClientToken) -> list[models.ClientToken]:
     found: list[models.ClientToken] = []
-    async for page in call.api.iterate_client_tokens():
-        found += [token for token in page if token.name == args.name and token.environment == args.environment]
+    async for page in context.api.iterate_client_tokens():
+        found += [token for token in page if token.name == request.name and token.environment == request.environment]
     return found
 
 
-async def _appeared(call: Call, args: CreateClientToken, error: OutcomeUnknown) -> models.ClientToken:
+async def _appeared(context: ToolContext, plan: CreatePlan, error: OutcomeUnknown) -> models.ClientToken:
     """After a lost answer: the token that appeared, if it can be no other."""
-    new: list[models.ClientToken] = []
-    for pause in reconcile.PAUSES:
-        await asyncio.sleep(pause)
-        try:
-            new = [token for token in await _named(call, args) if token.id not in call.known]
-        except ClientTokenError as look:
-            raise reconcile.undetermined(error, look) from look
-        if len(new) == 1 and _as_asked(new[0], args):
-            return new[0]
-    if not new:
-        raise reconcile.not_applied_yet(
-            error,
-            "No new token of this name has appeared: it was not created",
-            "The same call may be repeated; should the token appear after all, the repeat is refused.",
-        )
-    raise OutcomeUnknown(
-        f"The API's answer was lost. {error.what} New tokens of this name appeared, which somebody else may have made: "
-        f"{'; '.join(map(results.one_line, new[:5]))}.",
+
+    async def look() -> list[models.ClientToken] | None:
+        return [token for token in await _named(context, plan.request) if token.id not in plan.existing_ids] or None
+
+    new = await reconcile.look_again(
+        context,
+        error,
+        look,
+        "No new token of this name has appeared: it was not created",
+        "The same call may be repeated; should the token appear after all, the repeat is refused.",
+    )
+    if len(new) == 1 and not reconcile.differing(new[0], _asked(plan.request)):
+        return new[0]
+    raise reconcile.unclear(
+        error,
+        "New tokens of this name appeared, which somebody else may have made: "
+        f"{'; '.join(results.one_line(token) for token in new[:5])}.",
         "Ask the user which to keep.",
-        changed="It is unknown which of them this call created, if any.",
+        "It is unknown which of them this call created, if any.",
     )
 
 
-def _as_asked(token: models.ClientToken, args: CreateClientToken) -> bool:
-    """Whether a token may be the one that was asked for: somebody else's of the same name runs or admits others."""
-    return all(
-        set(getattr(token, name)) == set(getattr(args, name)) for name in ("allowed_origins", "agent_ids", "flow_ids")
-    )
+def _asked(request: models.CreateClientToken) -> dict[str, Any]:
+    return request.model_dump(exclude={"pin_to_version"})
 
 
-async def _value_of(call: Call, token: models.ClientToken, error: OutcomeUnknown) -> str:
+async def _value_of(context: ToolContext, token: models.ClientToken, error: OutcomeUnknown) -> str:
     """After a lost answer: the value of the token that appeared."""
     try:
-        return await call.api.get_client_token_value(token.id)
+        return await context.api.get_client_token_value(token.id)
     except ClientTokenError as look:
         later = f"Call get_client_token_value for {token.id} once the API answers; do not create it again."
         raise PermanentError(
@@ -159,7 +174,7 @@ CREATE = ToolSpec(
     CreateClientToken,
     results.SecretResult,
     title="Create client token",
-    planned=plan,
+    plan=plan,
     writes=True,
     idempotent=False,
 )

@@ -1,23 +1,22 @@
 from __future__ import annotations
 
-from pydantic import Field
-
 from runtype_mcp import results
-from runtype_mcp.tools.arguments import Arguments, TokenRef
+from runtype_mcp.tools import last_read
+from runtype_mcp.tools.arguments import TOKEN, Arguments, TokenRef
 from runtype_mcp.tools.lookup import find
-from runtype_mcp.tools.spec import Call, ToolSpec
+from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 
 class GetClientToken(Arguments):
-    client_token: TokenRef = Field(description="Id or exact name")
+    client_token: TokenRef = TOKEN
 
 
-async def get_client_token(args: GetClientToken, call: Call) -> results.TokenResult:
-    """Read a client token's settings and use."""
-    token = await find(call, args.client_token, exact=False)
+async def get_client_token(args: GetClientToken, context: ToolContext) -> results.TokenResult:
+    """Read all settings of one client token, and how much it is used. Its value is not included."""
+    token = await find(context, args.client_token, exact=False)
     if token.conversation_count is None and token.id != args.client_token:
-        token = await call.api.get_client_token(token.id)  # only this endpoint counts conversations
-    call.show(token)
+        token = await context.api.get_client_token(token.id)  # only this endpoint counts conversations
+    await last_read.record(context, token)
     return results.TokenResult(client_token=results.full(token))
 
 

@@ -11,28 +11,27 @@ from runtype_mcp.policy import effects
 from runtype_mcp.storage import env_file
 from runtype_mcp.tools import delivery
 from runtype_mcp.tools.approval import Plan
-from runtype_mcp.tools.arguments import Delivery, NameConfirmed, TokenRef
+from runtype_mcp.tools.arguments import TOKEN, Delivery, NameConfirmed, TokenRef
 from runtype_mcp.tools.lookup import find
-from runtype_mcp.tools.spec import Call, ToolSpec
+from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 
 class GetClientTokenValue(Delivery, NameConfirmed):
-    client_token: TokenRef = Field(description="Id or exact name")
+    client_token: TokenRef = TOKEN
     deliver: Literal["show", "env_file", "verify"] = Field(  # type: ignore[assignment]  # one way more than its base
-        default="show", description="verify: compare file"
+        default="show",
+        description="show puts the value into this conversation, env_file into a file; verify compares the file",
     )
 
 
-async def plan(args: GetClientTokenValue, call: Call) -> Plan:
-    token = await find(call, args.client_token)
-    await delivery.check(call, args)
-    return Plan(
+async def plan(args: GetClientTokenValue, context: ToolContext) -> Plan:
+    token = await find(context, args.client_token)
+    await delivery.check(context, args, token)
+    return Plan.on(
+        token,
         operation="get_client_token_value",
         verb="Show the value of",
         arguments=args.given | {"client_token": token.id},
-        token=token,
-        name=token.display_name,
-        environment=token.environment,
         effects=tuple(effects.showing_value(token) if args.deliver == "show" else ()),
         undo="A value that was shown can only be replaced (regenerate). Safer: deliver env_file.",
         # The hint changes with the value, so an answer about one value never shows another.
@@ -40,24 +39,25 @@ async def plan(args: GetClientTokenValue, call: Call) -> Plan:
     )
 
 
-async def get_client_token_value(args: GetClientTokenValue, call: Call) -> results.ValueResult:
-    """Get the secret that pages embed. Showing an open-origin one needs confirm."""
-    assert call.decided is not None
-    assert call.decided.token is not None
-    token = call.decided.token
-    value = await call.api.get_client_token_value(token.id)
+async def get_client_token_value(args: GetClientTokenValue, context: ToolContext, plan: Plan) -> results.ValueResult:
+    """Get the secret value that pages embed: show it, write it into an env file, or compare one. Showing one that no
+    origin list protects needs confirm."""
+    assert plan.token is not None
+    value = await context.api.get_client_token_value(plan.token.id)
     if args.deliver != "verify":
-        return results.ValueResult(client_token=results.summary(token), **await delivery.deliver(call, args, value))
+        delivered = await delivery.deliver(context, args, value)
+        return results.ValueResult(client_token=results.summary(plan.token), **delivered)
+    place = (delivery.root(context), *args.file_and_variable)
     try:
-        same = await anyio.to_thread.run_sync(env_file.same_value, delivery.root(call), *args.file_and_variable, value)
+        same = await anyio.to_thread.run_sync(env_file.same_value, *place, value)
     except env_file.EnvFileError as exc:
         raise UserInputError(str(exc), changed="") from exc
     note = {True: "holds the present value", False: "holds another value", None: "does not hold the variable"}[same]
     return results.ValueResult(
-        client_token=results.summary(token), matches=same or False, note=f"{args.env_file} {note}."
+        client_token=results.summary(plan.token), matches=same or False, note=f"{args.env_file} {note}."
     )
 
 
 VALUE = ToolSpec(
-    get_client_token_value, GetClientTokenValue, results.ValueResult, title="Get client token value", planned=plan
+    get_client_token_value, GetClientTokenValue, results.ValueResult, title="Get client token value", plan=plan
 )

@@ -8,9 +8,9 @@ from pydantic import AfterValidator, Field
 from runtype_mcp import results
 from runtype_mcp.api.models import ClientToken
 from runtype_mcp.policy import origins
+from runtype_mcp.tools import last_read
 from runtype_mcp.tools.arguments import Arguments, ShortText
-from runtype_mcp.tools.last_read import SUMMARY
-from runtype_mcp.tools.spec import Call, ToolSpec
+from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 
 def _origin(value: str) -> str:
@@ -18,14 +18,21 @@ def _origin(value: str) -> str:
 
 
 class ListClientTokens(Arguments):
-    name_contains: ShortText | None = Field(default=None, description="Any case")
-    environment: Literal["test", "live"] | None = Field(default=None, description="Only these")
-    active: bool | None = Field(default=None, description="Only these")
-    allowed_origin: Annotated[str, AfterValidator(_origin)] | None = Field(default=None, description="Only if admitted")
-    unused_since: date | None = Field(default=None, description="Only idle since")
-    limit: int = Field(default=50, ge=1, le=200, description="Page size")
-    offset: int = Field(default=0, ge=0, description="From nextOffset")
-    detail: Literal["summary", "full"] = Field(default="summary", description="full: all settings")
+    name_contains: ShortText | None = Field(default=None, description="Part of the name, in any case")
+    environment: Literal["test", "live"] | None = Field(default=None, description="Only tokens of this environment")
+    active: bool | None = Field(default=None, description="true: only active tokens; false: only inactive ones")
+    allowed_origin: Annotated[str, AfterValidator(_origin)] | None = Field(
+        default=None, description="Only tokens that admit this origin, such as https://shop.example"
+    )
+    unused_since: date | None = Field(
+        default=None,
+        description="YYYY-MM-DD, UTC: only tokens last used before it, or made before it and never used",
+    )
+    limit: int = Field(default=50, ge=1, le=200, description="Tokens per page; 50 unless given")
+    offset: int = Field(default=0, ge=0, description="nextOffset of the page before")
+    detail: Literal["summary", "full"] = Field(
+        default="summary", description="full gives every setting; summary unless given"
+    )
 
     @property
     def filters(self) -> bool:
@@ -48,42 +55,54 @@ class ListClientTokens(Arguments):
         )
 
 
-async def list_client_tokens(args: ListClientTokens, call: Call) -> results.TokenList:
-    """Find client tokens. Filters cover all pages."""
-    lock = call.settings.environment
-    window: list[ClientToken] = []
-    total: int | None = None
-    if args.filters or lock is not None:
-        total = 0
-        async for page in call.api.iterate_client_tokens():
-            for token in page:
-                if args.admits(token) and lock in (None, token.environment):
-                    if args.offset <= total < args.offset + args.limit:
-                        window.append(token)
-                    total += 1
-        has_more = total > args.offset + len(window)
-    else:
-        answer = await call.api.list_client_tokens(args.limit, args.offset)
-        window, has_more = answer.client_tokens, bool(answer.pagination and answer.pagination.has_more)
-        if answer.pagination is None:  # older API versions ignore the paging and send everything
-            total = len(window)
-            window = window[args.offset : args.offset + args.limit]
-            has_more = total > args.offset + len(window)
-        elif not has_more and (window or not args.offset):
-            total = args.offset + len(window)
+async def list_client_tokens(args: ListClientTokens, context: ToolContext) -> results.TokenList:
+    """List client tokens. Filters cover all pages. Values are never included."""
+    lock = context.api.environment
+    window, total, more = await (
+        _page(args, context) if not args.filters and lock is None else _filtered(args, context)
+    )
+    has_more = more and bool(window)
     full = args.detail == "full"
-    for token in window:
-        call.show(token, None if full else SUMMARY)
+    await last_read.record(context, *window, fields=None if full else last_read.SUMMARY)
     return results.TokenList(
         columns=None if full else results.COLUMNS,
         rows=None if full else [results.row(token) for token in window],
         client_tokens=[results.full(token) for token in window] if full else None,
         count=len(window),
         total=total,
-        has_more=has_more and bool(window),
-        next_offset=args.offset + len(window) if has_more and window else None,
+        has_more=has_more,
+        next_offset=args.offset + len(window) if has_more else None,
         note=f"Only {lock} tokens: the server is locked to them." if lock else None,
     )
+
+
+Window = tuple[list[ClientToken], int | None, bool]
+"""The tokens of a page, how many there are in all if that is known, and whether more follow."""
+
+
+async def _page(args: ListClientTokens, context: ToolContext) -> Window:
+    """One page of the API's own."""
+    answer = await context.api.list_client_tokens(args.limit, args.offset)
+    found = answer.client_tokens
+    if answer.pagination is None:  # older API versions ignore the paging and send everything
+        window = found[args.offset : args.offset + args.limit]
+        return window, len(found), len(found) > args.offset + len(window)
+    more = answer.pagination.has_more
+    known = not more and (found or not args.offset)
+    return found, args.offset + len(found) if known else None, more
+
+
+async def _filtered(args: ListClientTokens, context: ToolContext) -> Window:
+    """A page of what passes the filters, over all pages of the API."""
+    window: list[ClientToken] = []
+    total = 0
+    async for page in context.api.iterate_client_tokens():
+        for token in page:
+            if args.admits(token):
+                if args.offset <= total < args.offset + args.limit:
+                    window.append(token)
+                total += 1
+    return window, total, total > args.offset + len(window)
 
 
 LIST = ToolSpec(list_client_tokens, ListClientTokens, results.TokenList, title="List client tokens")

@@ -1,42 +1,56 @@
-"""The way of a call: check the arguments, pass the gate, record, act, shape the answer. One way, for every tool."""
+"""The way of a call: check the arguments, authorize, record, act, shape the answer. One way, for every tool."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+import time
+from collections.abc import Awaitable
+from typing import Any, NamedTuple
 
 import anyio
+import anyio.to_thread
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
-from pydantic import ConfigDict, Field, create_model
+from pydantic import ConfigDict, Field
 
 from runtype_mcp import results
 from runtype_mcp.errors import ClientTokenError, OutcomeUnknown, PermanentError, Refused
+from runtype_mcp.policy.redaction import Redactor
 from runtype_mcp.policy.sanitize import sanitize_line
-from runtype_mcp.settings import Settings
-from runtype_mcp.tools import approval
-from runtype_mcp.tools.arguments import Arguments, Delivery, validate
+from runtype_mcp.storage.audit_log import AuditError
+from runtype_mcp.storage.state import StateError
+from runtype_mcp.tools import last_read
+from runtype_mcp.tools.approval import Approved, Denied, Gated, Plan, Preview, authorize, policy_sentence
+from runtype_mcp.tools.arguments import Arguments, Confirmable, NameConfirmed, narrowed, validate
 from runtype_mcp.tools.schema import flat
-from runtype_mcp.tools.spec import App, Call, ToolSpec
+from runtype_mcp.tools.spec import Services, ToolContext, ToolSpec, disabled_reason
 
-_LONGEST_ERROR = 4000
-"""Characters. No error is as long, unless something is wrong."""
+MAX_ERROR = 4000
+"""Characters of an error's text. A longer one is itself a bug."""
 logger = logging.getLogger("runtype_mcp")
 
 Answer = results.Result | ClientTokenError
 
 
+class Decision(NamedTuple):
+    """What came of a call before it acts. `answer` None: it goes ahead with `args`, and with `plan` if it is gated."""
+
+    args: Arguments | None
+    plan: Plan | None
+    approval: str
+    answer: Answer | None
+
+
 class GuardedTool(Tool):
-    """An `ToolSpec` as the SDK's tool, with the SDK's `run` replaced: strict arguments, the gate, our own errors."""
+    """A `ToolSpec` as the SDK's tool, with the SDK's `run` replaced: strict arguments, approval, our own errors."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    app: App = Field(exclude=True)
-    endpoint: ToolSpec = Field(exclude=True)
+    services: Services = Field(exclude=True)
+    spec: ToolSpec = Field(exclude=True)
     arguments: type[Arguments] = Field(exclude=True)
 
     async def run(
@@ -44,180 +58,213 @@ class GuardedTool(Tool):
     ) -> CallToolResult | InputRequiredResult:
         """Answer one call. A failure is an answer too; only a protocol error is raised."""
         # Around everything: what is raised from here reaches the client as it is, text and all.
-        answer = await _caught(self.endpoint, self._run(arguments, context), lambda: self.endpoint.writes)
-        return self._result(answer) if isinstance(answer, ClientTokenError) else answer
+        work = self._run(arguments, context)
+        answer: CallToolResult | InputRequiredResult | ClientTokenError
+        answer = await _caught(self.spec, work, may_have_written=self.spec.writes)
+        if isinstance(answer, ClientTokenError):
+            return call_result(answer, self.services.identity.redactor)
+        return answer
 
-    async def _run(self, arguments: dict[str, Any], context: Context[Any, Any]) -> CallToolResult | InputRequiredResult:
-        call = Call(self.app, self.endpoint, Arguments(), context)
-        try:
-            call.args = self._admitted(arguments)
-        except ClientTokenError as error:
-            return self._result(error, await _record_end(call, error))
-        answer = await _caught(self.endpoint, _gated(call), lambda: call.started)
-        if isinstance(answer, InputRequiredResult):
-            return answer
+    async def _run(self, arguments: dict[str, Any], mcp: Context[Any, Any]) -> CallToolResult | InputRequiredResult:
+        context = ToolContext(self.services, self.services.identity.caller(mcp), mcp)
+        decided = await _caught(self.spec, self._decide(arguments, context), may_have_written=False)
+        if isinstance(decided, InputRequiredResult):
+            return decided
+        if isinstance(decided, ClientTokenError):
+            decided = Decision(None, None, "none", decided)
         # Nothing is interrupted from here on: a client that leaves or cancels in the middle of a write must not
         # cost the record of it, or a new value that exists already and was to be delivered.
-        with anyio.CancelScope(shield=self.endpoint.writes):
+        with anyio.CancelScope(shield=self.spec.writes):
+            answer = decided.answer
             if answer is None:
-                answer = await _caught(self.endpoint, _in_turn(call), lambda: call.started)
-            assert not isinstance(answer, InputRequiredResult)
-            warning = await _record_end(call, answer)
-        return self._result(answer, warning)
+                work = self._act(context, decided)
+                answer = await _caught(self.spec, work, may_have_written=self.spec.writes)
+            warning = await self._record_end(context, decided, answer)
+        return call_result(answer, context.caller.redactor, warning)
 
-    def _admitted(self, arguments: dict[str, Any]) -> Arguments:
-        """The arguments of a call that the policy allows; raises for another, and for arguments that do not fit."""
-        if (reason := forbidden(self.endpoint, self.app.settings)) is not None:
+    async def _decide(self, arguments: dict[str, Any], context: ToolContext) -> Decision | InputRequiredResult:
+        """Everything before the act: the operator's list of tools, the arguments, the plan and its approval."""
+        if (reason := disabled_reason(self.spec, context.settings)) is not None:
             raise Refused(reason, "Do not retry; only the operator can change this.")
-        return validate(self.arguments, arguments)
+        args = validate(self.arguments, arguments, context.caller.redactor)
+        if self.spec.plan is None:
+            return Decision(args, None, "none", None)
+        gated = Gated(
+            make_plan=lambda: self._plan(context, args),
+            context=context,
+            confirm=isinstance(args, Confirmable) and args.confirm,
+            expected_name=args.expected_name if isinstance(args, NameConfirmed) else None,
+        )
+        authorized = await authorize(gated)
+        if isinstance(authorized, InputRequiredResult):
+            return authorized
+        plan, verdict = authorized
+        match verdict:
+            case Approved(how):
+                return Decision(args, plan, how, None)
+            case Denied(error):
+                return Decision(args, plan, "none", error)
+            case Preview():
+                policy = policy_sentence(context.settings.approval_for(plan.environment))
+                return Decision(args, plan, "none", results.preview(self.spec.result, plan, policy))
 
-    def _result(self, answer: Answer, warning: str | None = None) -> CallToolResult:
-        """The one exit: everything passes the redactor, but the one field that exists to carry a value."""
-        redact = self.app.redactor
+    async def _plan(self, context: ToolContext, args: Arguments) -> Plan:
+        """Work out what the call would do, on the token as it is now, and as the caller knows it."""
+        assert self.spec.plan is not None
+        epoch = await context.state.write_epoch()  # before the read: what is written from here on counts as later
+        plan: Plan = await self.spec.plan(args, context)
+        if plan.token is not None:
+            if not plan.effects:
+                await last_read.ensure_current(context, plan.token, plan.changes)
+            elif isinstance(args, Confirmable) and args.confirm:
+                await last_read.ensure_current(context, plan.token)
+            await last_read.record(context, plan.token, fields=last_read.SUMMARY)
+        return plan.masked(context.caller.redactor.redact_text, epoch)
+
+    async def _act(self, context: ToolContext, decided: Decision) -> results.Result:
+        args, plan = decided.args, decided.plan
+        assert args is not None
+        if plan is None:
+            return await self.spec.run(args, context)
+        if not self.spec.writes:
+            plan = await self._planned_again(context, args, plan, decided.approval)
+            await self._record(context, "started", plan, decided.approval)
+            return await self.spec.run(args, context, plan)
+        # One call at a time acts on a token, or makes one of a name, over all servers that share the state.
+        key = f"{context.caller.account} {plan.token.id if plan.token else f'{plan.environment} {plan.name}'}"
+        async with context.state.lock(key):
+            plan = await self._planned_again(context, args, plan, decided.approval)
+            await self._record(context, "started", plan, decided.approval)  # first: nothing is written unrecorded
+            await context.state.advance_write_epoch()
+            try:
+                return await self.spec.run(args, context, plan)
+            finally:
+                await context.state.advance_write_epoch()
+
+    async def _planned_again(self, context: ToolContext, args: Arguments, plan: Plan, approval: str) -> Plan:
+        """The plan on the token as it is now, if that may be another than the one that was decided on."""
+        # A person may take minutes, and two calls can both have seen the token before either acted.
+        if approval != "person" and await context.state.write_epoch() == plan.write_epoch:
+            return plan
+        if plan.token is not None:
+            # By its id: another token may have the name by now, and the lock is on this one.
+            args = args.model_copy(update={"client_token": plan.token.id})
+        fresh = await self._plan(context, args)
+        if (plan.effects or fresh.effects) and fresh.digest != plan.digest:
+            raise Refused(
+                f"{plan.subject} was changed by somebody else after this call was decided.",
+                "Call again without confirm to see it as it is now.",
+            )
+        return fresh
+
+    async def _record(
+        self, context: ToolContext, event: str, plan: Plan | None, approval: str, outcome: str | None = None
+    ) -> None:
+        """Write a line of the audit log, if the operator keeps one.
+
+        Raises:
+            PermanentError: it cannot be written. Before a write this refuses the write.
+        """
+        log = context.services.audit_log
+        if log is None:
+            return
+        entry: dict[str, Any] = {
+            "event": event,
+            "call": context.id,
+            "request": str(context.mcp.request_id),
+            "caller": context.caller.name,
+            "tool": self.spec.name,
+            "token": plan.token.id if plan and plan.token else None,
+            "name": plan.name if plan else None,
+            "environment": plan.environment if plan else None,
+            "effects": [effect.sentence for effect in plan.effects] if plan else [],
+            "approval": approval,
+        }
+        if outcome is not None:
+            entry |= {"outcome": outcome, "duration_ms": round((time.monotonic() - context.began) * 1000)}
+        try:
+            await anyio.to_thread.run_sync(log.append, context.caller.redactor.redact_json(entry))
+        except AuditError as exc:
+            raise PermanentError(
+                f"The audit log cannot be written: {exc}", "Tell the operator: without it nothing is written or shown."
+            ) from exc
+
+    async def _record_end(self, context: ToolContext, decided: Decision, answer: Answer) -> str | None:
+        """Record how a gated call ended. A line that fails after a write cannot undo it: it is told."""
+        if self.spec.plan is None:
+            return None
+        outcome = getattr(answer, "status", "done")
         if isinstance(answer, ClientTokenError):
-            text = f"Error ({answer.kind}): {answer}" + (f" {warning}" if warning else "")
-            # What the API says may repeat what anyone has put there, so it is cleaned as every such text is.
-            text = sanitize_line(redact.redact_text(text), _LONGEST_ERROR)
-            return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
-        data = answer.data()
-        value = data.pop("value", None)
-        if warning:
-            data["warnings"] = [*data.get("warnings", []), warning]
-        text = results.as_text(data)
-        # The text says all that the data says, so it is looked through once for both; an escape could hide a part.
-        if "\\" in text or redact.redact_text(text) != text:
-            data = redact.redact_json(data)
-            text = results.as_text(data)
-        if value is not None:
-            data["value"] = value
-            text += f"\nvalue: {value}"
-        return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data)
+            verb = {Refused: "refused", OutcomeUnknown: "unknown"}.get(type(answer), "failed")
+            outcome = f"{verb}: {answer.what}"
+        try:
+            await self._record(context, "ended", decided.plan, decided.approval, outcome)
+        except PermanentError as error:
+            logger.exception("This call stands unrecorded: %s", context.id)
+            return f"{error.what} This call's end is not recorded."
+        return None
 
 
-async def _caught(endpoint: ToolSpec, work: Awaitable[Any], started: Callable[[], bool]) -> Any:
-    """What `work` gives, or the failure that it raised. `started`: whether a write may have begun by then."""
+async def _caught(spec: ToolSpec, work: Awaitable[Any], *, may_have_written: bool) -> Any:
+    """What `work` returns, or the failure that it raised."""
     try:
         return await work
     except MCPError:
         raise
     except ClientTokenError as error:
         return error
+    except StateError as exc:
+        return PermanentError(str(exc), "Tell the operator.")
     except Exception as exc:  # the one boundary: a crash is answered, and its text stays in the log
-        logger.exception("%s crashed", endpoint.name)
-        what, next_step = (
-            f"The server failed where it should not ({type(exc).__name__}).",
-            "Tell the operator; see the log.",
-        )
-        if started():
+        logger.exception("%s crashed", spec.name)
+        what = f"The server failed where it should not ({type(exc).__name__})."
+        next_step = "Tell the operator; see the log."
+        if may_have_written:
             return OutcomeUnknown(what, next_step, changed="It is unknown whether anything was changed.")
         return PermanentError(what, next_step)
 
 
-async def _gated(call: Call) -> InputRequiredResult | results.Result | None:
-    """Take a gated call through the gate. None: go ahead."""
-    if call.endpoint.planned is None:
-        return None
-    passed = await approval.authorize(call, call.context)
-    if isinstance(passed, InputRequiredResult):
-        return passed
-    plan, verdict = passed
-    if isinstance(verdict, approval.Preview):
-        call.approval = "none"
-        return results.preview(
-            call.endpoint.result, plan, approval.policy_sentence(call.settings.approval_for(plan.environment))
-        )
-    call.approval = verdict.how
-    if verdict.how == "person":
-        # A person may take minutes, and they said yes to what they were shown, not to what is there now.
-        await _plan_again(call, plan, "somebody else while the person was asked")
-    else:
-        call.decided = plan
-    return None
-
-
-async def _plan_again(call: Call, decided: approval.Plan, by: str) -> None:
-    fresh = await call.plan()
-    if (decided.effects or fresh.effects) and fresh.digest != decided.digest:
-        raise Refused(f"{decided.subject} was changed by {by}.", "Call again without confirm to see it as it is now.")
-
-
-async def _in_turn(call: Call) -> results.Result:
-    """Act, while no other call of this server acts on the same token, or on a new one of the same name."""
-    if call.decided is None:
-        return await _act(call)
-    async with call.turn():
-        if call.planned_after != call.app.written:
-            # Two calls at once have both seen the token before either acted: the second must not act on that.
-            await _plan_again(call, call.decided, "another call meanwhile")
-        return await _act(call)
-
-
-async def _act(call: Call) -> results.Result:
-    if not call.endpoint.writes:
-        return await call.endpoint.act(call.args, call)
-    await call.record("started")  # first, so that nothing is ever written unrecorded
-    call.started = True
-    call.app.written += 1
-    try:
-        return await call.endpoint.act(call.args, call)
-    finally:
-        call.app.written += 1
-
-
-async def _record_end(call: Call, answer: Answer) -> str | None:
-    """Record how a writing or gated call ended. A line that fails after a write cannot undo it: it is told."""
-    if not call.endpoint.writes and not (call.decided and call.decided.effects):
-        return None
-    outcome = getattr(answer, "status", "done")
+def call_result(answer: Answer, redactor: Redactor, warning: str | None = None) -> CallToolResult:
+    """The one exit: everything passes the redactor, but the one field that exists to carry a value."""
     if isinstance(answer, ClientTokenError):
-        verb = {Refused: "refused", OutcomeUnknown: "unknown"}.get(type(answer), "failed")
-        outcome = f"{verb}: {answer.what}"
-    try:
-        await call.record("ended", outcome)
-    except PermanentError as error:
-        logger.exception("This call stands unrecorded: %s", call.id)
-        return f"{error.what} This call's end is not recorded."
-    return None
+        text = f"Error ({answer.kind}): {answer}" + (f" {warning}" if warning else "")
+        # What the API says may repeat what anyone has put there, so it is cleaned as every such text is.
+        text = sanitize_line(redactor.redact_text(text), MAX_ERROR)
+        return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+    data = answer.data()
+    value = data.pop("value", None)
+    if warning:
+        data["warnings"] = [*data.get("warnings", []), warning]
+    text = results.as_text(data)
+    # The text says all that the data says, so it is looked through once for both; an escape could hide a part.
+    if "\\" in text or redactor.redact_text(text) != text:
+        data = redactor.redact_json(data)
+        text = results.as_text(data)
+    if value is not None:
+        data["value"] = value
+        text += f"\nvalue: {value}"
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data)
 
 
-def forbidden(endpoint: ToolSpec, settings: Settings) -> str | None:
-    """Why the operator's policy forbids a tool altogether; None where it does not."""
-    if settings.read_only and endpoint.writes:
-        return f"This server is read-only (RUNTYPE_MCP_READ_ONLY), and {endpoint.name} writes."
-    if not settings.allows_tool(endpoint.name):
-        return f"The operator's list of tools (RUNTYPE_MCP_TOOLS) leaves {endpoint.name} out."
-    return None
-
-
-def build_tool(endpoint: ToolSpec, app: App) -> GuardedTool:
-    """The SDK's tool for an endpoint, with schemas as the settings want them."""
-    arguments = endpoint.arguments
-    if app.settings.secrets == "file" and issubclass(arguments, Delivery):
-        arguments = _without_show(arguments)
+def build_tool(spec: ToolSpec, services: Services) -> GuardedTool:
+    """The SDK's tool for a spec, with schemas as the settings want them."""
+    arguments = narrowed(spec.arguments, services.settings)
     return GuardedTool(
-        app=app,
-        endpoint=endpoint,
+        services=services,
+        spec=spec,
         arguments=arguments,
-        fn=endpoint.act,
-        name=endpoint.name,
-        title=endpoint.title,
-        description=endpoint.description,
+        fn=spec.run,
+        name=spec.name,
+        title=spec.title,
+        description=spec.description,
         parameters=flat(arguments),
-        # The SDK validates neither arguments nor results with these: `run` does the first, and views are typed.
-        fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=flat(endpoint.result, "serialization")),
+        # The SDK validates neither arguments nor results with these: `run` does the first, and results are typed.
+        fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=flat(spec.result, "serialization")),
         is_async=True,
         annotations=ToolAnnotations(
-            read_only_hint=not endpoint.writes,
+            read_only_hint=not spec.writes,
             # Of a read these two say nothing; and every tool is open-world, which is the default.
-            destructive_hint=endpoint.destructive if endpoint.writes else None,
-            idempotent_hint=endpoint.idempotent if endpoint.writes else None,
+            destructive_hint=spec.destructive if spec.writes else None,
+            idempotent_hint=spec.idempotent if spec.writes else None,
         ),
     )
-
-
-def _without_show(model: type[Arguments]) -> type[Arguments]:
-    """The same arguments where values may go into files alone (RUNTYPE_MCP_SECRETS=file)."""
-    field = model.model_fields["deliver"]
-    ways = tuple(way for way in getattr(field.annotation, "__args__", ()) if way != "show")
-    narrowed = Field(default=ways[0], description=field.description)
-    return create_model(model.__name__, __base__=model, deliver=(Literal[ways], narrowed))  # type: ignore[arg-type]  # made at run time

@@ -1,6 +1,8 @@
-"""JSON schemas as models and hosts take them best: flat, strict, and without what only costs tokens.
+"""JSON schemas as models and hosts take them best: flat, and of the few words that every host knows.
 
-No `title`, `anyOf`, `const` or `$ref`: some hosts fail on them, and every one is paid for in every session.
+No `title`, `const` or `$ref`, and no `anyOf` in arguments: some hosts fail on them, and every one is paid for in every
+session. No `additionalProperties`, `default`, `format` or lengths either: converters of agent frameworks refuse them.
+The server checks what the schema leaves out, and the descriptions say it.
 """
 
 from __future__ import annotations
@@ -17,12 +19,6 @@ class _Flat(GenerateJsonSchema):
         # "Not given" is said by leaving a field out, so null needs no arm of its own.
         return self.generate_inner(schema["schema"])
 
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        found = super().default_schema(schema)
-        if not found.get("default") or self.mode == "serialization":  # null, false, 0 and empty say nothing
-            found.pop("default", None)
-        return found
-
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
         return {"type": "string", "enum": list(schema["expected"])}
 
@@ -31,10 +27,6 @@ class _Flat(GenerateJsonSchema):
         found.pop("description", None)  # a class's docstring is for its readers here
         return found
 
-    def list_schema(self, schema: core_schema.ListSchema) -> JsonSchemaValue:
-        found = super().list_schema(schema)
-        return found if found.get("items") else {"type": "array"}  # of anything
-
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
         return {"type": "object"}
 
@@ -42,15 +34,12 @@ class _Flat(GenerateJsonSchema):
         return False
 
 
-_ORDER = (
-    *("type", "description", "default", "items", "enum", "minLength", "maxLength", "minItems", "minimum", "maximum"),
-    *("format", "additionalProperties", "properties", "required"),
-)
-"""Of the orders that read well, the one that costs a model the fewest tokens."""
+_ORDER = ("type", "description", "items", "enum", "minimum", "maximum", "anyOf", "properties", "required")
+"""The words that are kept, in the order that reads well and costs a model the fewest tokens."""
 
 
 def flat(model: type[BaseModel], mode: Any = "validation") -> dict[str, Any]:
-    """The schema of `model`, closed where the model forbids more, with every reference put in its place."""
+    """The schema of `model` with every reference put in its place."""
     schema = model.model_json_schema(by_alias=True, schema_generator=_Flat, mode=mode)
     definitions = schema.pop("$defs", {})
 
@@ -70,8 +59,8 @@ def flat(model: type[BaseModel], mode: Any = "validation") -> dict[str, Any]:
         return {name: inline(field) for name, field in fields.items()}
 
     schema["type"] = "object"
-    closed: dict[str, Any] = inline(schema)
+    made: dict[str, Any] = {"properties": {}} | inline(schema)
     # What is required comes first, and the confirmation last, as a reader would ask.
-    required = closed.get("required", [])
-    order = sorted(closed["properties"], key=lambda name: (name not in required, name in ("confirm", "expected_name")))
-    return closed | {"properties": {name: closed["properties"][name] for name in order}}
+    required = made.get("required", [])
+    order = sorted(made["properties"], key=lambda name: (name not in required, name in ("confirm", "expected_name")))
+    return made | {"properties": {name: made["properties"][name] for name in order}}

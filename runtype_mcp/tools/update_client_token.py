@@ -1,51 +1,67 @@
 from __future__ import annotations
 
-import asyncio
-from typing import Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from runtype_mcp import results
 from runtype_mcp.api import models
-from runtype_mcp.errors import ClientTokenError, OutcomeUnknown, UserInputError
+from runtype_mcp.errors import OutcomeUnknown, PermanentError, UserInputError
 from runtype_mcp.policy import effects
-from runtype_mcp.tools import reconcile
+from runtype_mcp.tools import last_read, reconcile
 from runtype_mcp.tools.approval import Plan
 from runtype_mcp.tools.arguments import (
+    NOT_SENT,
+    TOKEN,
     Config,
-    Flows,
     Id,
     Ids,
     Name,
     NameConfirmed,
     OneForAList,
     Origins,
+    SomeIds,
     TokenRef,
-    first_problem,
+    invalid,
 )
-from runtype_mcp.tools.last_read import SUMMARY
 from runtype_mcp.tools.lookup import find
-from runtype_mcp.tools.spec import Call, ToolSpec
+from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 Clearable = Literal["default_flow_id", "target_alias", "target_version_id"]
+_WHOLE = "The complete new list"
 
 
 class UpdateClientToken(NameConfirmed):
-    client_token: TokenRef = Field(description="Id or exact name")
-    name: Name | None = Field(default=None, description="New label")
-    allowed_origins: Origins | None = Field(default=None, description="Whole list")
-    agent_ids: Ids | None = Field(default=None, description="Whole list")
-    flow_ids: Flows | None = Field(default=None, description="Whole list")
-    default_flow_id: Id | None = Field(default=None, description="One of its flows")
-    is_active: bool | None = Field(default=None, description="false stops it")
-    target_alias: Id | None = Field(default=None, description="Release to follow")
-    target_version_id: Id | None = Field(default=None, description="Or its one agent's version")
-    rate_limit_per_minute: models.PerMinute | None = Field(default=None, description="Requests")
-    rate_limit_per_hour: models.PerHour | None = Field(default=None, description="Requests")
-    max_messages_per_session: models.PerSession | None = Field(default=None, description="Messages")
-    session_idle_timeout_minutes: models.IdleMinutes | None = Field(default=None, description="Minutes")
-    config: Config | None = Field(default=None, description="Whole object")
-    clear: Annotated[list[Clearable], OneForAList] | None = Field(default=None, description="Empty these")
+    client_token: TokenRef = TOKEN
+    name: Name | None = Field(default=None, description="The new name")
+    allowed_origins: Origins | None = Field(default=None, description=_WHOLE)
+    agent_ids: Ids | None = Field(default=None, description=_WHOLE)
+    flow_ids: SomeIds | None = Field(default=None, description=_WHOLE)
+    default_flow_id: Id | None = Field(default=None, description="Flow that runs where a page names none")
+    is_active: bool | None = Field(default=None, description="false stops the token, reversibly")
+    target_alias: Id | None = Field(default=None, description="Release alias to follow, such as live")
+    target_version_id: Id | None = Field(default=None, description="Agent version to pin instead")
+    rate_limit_per_minute: models.PerMinute | None = Field(default=None, description="Requests per minute")
+    rate_limit_per_hour: models.PerHour | None = Field(default=None, description="Requests per hour")
+    max_messages_per_session: models.PerSession | None = Field(default=None, description="Messages per session")
+    session_idle_timeout_minutes: models.IdleMinutes | None = Field(
+        default=None, description="Idle minutes that end a session"
+    )
+    config: Config | None = Field(
+        default=None, description="The complete new display settings; every browser gets them"
+    )
+    clear: Annotated[list[Clearable], OneForAList] | None = Field(default=None, description="Settings to empty")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_ambiguous(cls, data: Any) -> Any:
+        # Elsewhere an empty string means "not given". Here it may mean "take it away". All of them empty come from
+        # converters that make a model send every property there is.
+        empty = [name for name in get_args(Clearable) if isinstance(data, dict) and data.get(name) == ""]
+        if 0 < len(empty) < len(get_args(Clearable)):
+            raise ValueError(f'{empty[0]} is empty; to take it away, set clear to ["{empty[0]}"], else leave it out')
+        return data
 
     def change(self, token: models.ClientToken) -> dict[str, Any]:
         """The fields that change, by their names in Python, checked against the token as it is."""
@@ -68,80 +84,87 @@ class UpdateClientToken(NameConfirmed):
         return change
 
 
-async def plan(args: UpdateClientToken, call: Call) -> Plan:
+async def plan(args: UpdateClientToken, context: ToolContext) -> Plan:
     if not args.clear and not args.model_fields_set & models.UpdateClientToken.model_fields.keys():
-        raise UserInputError("No field to update is given.", "Give at least one.", changed="Nothing was sent.")
-    token = await find(call, args.client_token)
+        raise UserInputError("No field to update is given.", "Give at least one.", changed=NOT_SENT)
+    token = await find(context, args.client_token)
     try:
         change = args.change(token)
         models.UpdateClientToken(**change)
     except ValidationError as exc:
-        raise UserInputError(first_problem(exc), "Correct the arguments.", changed="Nothing was sent.") from None
+        raise invalid(exc, list(UpdateClientToken.model_fields)) from None
     except ValueError as exc:
-        raise UserInputError(f"{exc}.", "Correct the arguments.", changed="Nothing was sent.") from None
-    call.change = change
-    return Plan(
+        raise UserInputError(f"{exc}.", "Correct the arguments.", changed=NOT_SENT) from None
+    return Plan.on(
+        token,
         operation="update_client_token",
         verb="Update",
         arguments=args.given | {"client_token": token.id},
-        token=token,
-        name=token.display_name,
-        environment=token.environment,
-        effects=tuple(effects.updating(token, change)),
+        changes=change,
+        effects=tuple(effects.updating(token, change, context.caller.redactor)),
         undo="The settings before can be put back with another update.",
     )
 
 
-async def update_client_token(args: UpdateClientToken, call: Call) -> results.UpdateResult:
-    """Change given settings, live at once. Changes that break or expose something need confirm."""
-    assert call.decided is not None
-    assert call.decided.token is not None
-    before, change = call.decided.token, call.change
-    note = None
+async def update_client_token(args: UpdateClientToken, context: ToolContext, plan: Plan) -> results.UpdateResult:
+    """Change settings of a client token, live immediately. A change that would break pages or let more in only previews
+    until confirm. Environment and value cannot be changed here."""
+    assert plan.token is not None
+    before, change, note = plan.token, dict(plan.changes), None
     try:
-        updated = await call.api.update_client_token(before.id, models.UpdateClientToken(**change))
+        updated = await context.api.update_client_token(before.id, models.UpdateClientToken(**change))
         after, warnings = updated.client_token, [warning.message for warning in updated.warnings]
+        if reconcile.differing(after, change):
+            after = await context.api.get_client_token(before.id)
+            others = reconcile.differing(after, change)
+            if others and _as_before(before.settings(), after.settings(), change):
+                raise PermanentError(
+                    f"The API answered that the token was updated, but it is as before: {', '.join(others)}.",
+                    "Tell the user; the API may not support this change.",
+                )
+            warnings += reconcile.not_as_asked(after, change)
     except OutcomeUnknown as error:
-        after, warnings, note = await _read_again(call, before, change, error), [], reconcile.applied(error)
+        look = partial(_read_again, context, before, change, error)
+        found = "The token was read again and is as before: it was not updated"
+        after = await reconcile.look_again(context, error, look, found, "The same call may be repeated.")
+        warnings, note = [], reconcile.applied(error)
     was, now = before.settings(), after.settings()
     changes = [
         results.Change(field=name, before=results.compact(was[name]), after=results.compact(now[name]))
         for name in now
         if was[name] != now[name] and name != "token_hint"  # what the API puts there may be the value itself
     ]
-    call.show(after, [*SUMMARY, *(item.field for item in changes)])
-    strangers = [item.field for item in changes if item.field not in change]
+    await last_read.record(context, after, fields=[*last_read.SUMMARY, *(item.field for item in changes)])
+    others = [item.field for item in changes if item.field not in change]
     if was["token_hint"] != now["token_hint"]:
-        strangers.append("its value")
-    if strangers:
-        warnings.append(f"Somebody else changed at the same time: {', '.join(strangers)}.")
+        others.append("its value")
+    if others:
+        warnings.append(f"Somebody else changed at the same time: {', '.join(others)}.")
     return results.UpdateResult(
         client_token=results.summary(after), changes=changes, warnings=warnings or None, note=note
     )
 
 
+def _as_before(was: dict[str, Any], now: dict[str, Any], change: dict[str, Any]) -> bool:
+    return all(now[name] == was[name] for name in change)
+
+
 async def _read_again(
-    call: Call, before: models.ClientToken, change: dict[str, Any], error: OutcomeUnknown
-) -> models.ClientToken:
+    context: ToolContext, before: models.ClientToken, change: dict[str, Any], error: OutcomeUnknown
+) -> models.ClientToken | None:
     """After a lost answer: the token, if it has the new settings."""
-    for pause in reconcile.PAUSES:
-        await asyncio.sleep(pause)
-        try:
-            after = await call.api.get_client_token(before.id)
-        except ClientTokenError as look:
-            raise reconcile.undetermined(error, look) from look
-        was, now = before.settings(), after.settings()
-        if all(now[name] == value for name, value in change.items()):
-            return after
-        # Not the settings alone: an older API does not send all of them back.
-        if after.updated_at != before.updated_at or any(now[name] != was[name] for name in change):
-            raise OutcomeUnknown(
-                f"The API's answer was lost. {error.what} The token was changed, but does not have the new settings.",
-                "Call get_client_token and decide again.",
-                changed="It is unknown what was changed.",
-            )
-    raise reconcile.not_applied_yet(
-        error, "The token was read again and is as before: it was not updated", "The same call may be repeated."
+    after = await context.api.get_client_token(before.id)
+    now = after.settings()
+    if all(now[name] == value for name, value in change.items()):
+        return after
+    # Not the settings alone: an older API does not send all of them back.
+    if after.updated_at == before.updated_at and _as_before(before.settings(), now, change):
+        return None
+    raise reconcile.unclear(
+        error,
+        "The token was changed, but does not have the new settings.",
+        "Call get_client_token and decide again.",
+        "It is unknown what was changed.",
     )
 
 
@@ -150,7 +173,7 @@ UPDATE = ToolSpec(
     UpdateClientToken,
     results.UpdateResult,
     title="Update client token",
-    planned=plan,
+    plan=plan,
     writes=True,
     destructive=True,
 )

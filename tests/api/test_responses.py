@@ -1,16 +1,19 @@
-"""What each refusal of the API becomes: its class, its kind, its words, and never a secret."""
+"""What each answer of the API becomes: a model, or an error's class, kind and words, and never a secret."""
 
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from runtype_mcp import errors
-from runtype_mcp.api.client import RuntypeClient
-from tests.api.upstream import ID, KEY, Answer, Upstream
+from runtype_mcp.api import models
+from runtype_mcp.api.responses import Method, from_response, parsed, retry_after
+from runtype_mcp.errors import ClientTokenError
+from tests.api.upstream import TOKEN, VALUE
 
 VALIDATION = {
     "error": "Validation failed",
@@ -28,80 +31,58 @@ HTML = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
 HINT = {"error": "Token value is not stored", "hint": "Use regenerate"}
 
 
-def meant(status: int, body: Any = b"", method: str = "GET", **headers: str) -> errors.ClientTokenError:
+def meant(status: int, body: Any = b"", method: Method = "GET", retry_after: str | None = None) -> ClientTokenError:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return errors.from_response(method, status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+    return from_response(method, status, {} if retry_after is None else {"retry-after": retry_after}, raw)
 
 
 @pytest.mark.parametrize(
-    ("status", "method", "kind", "error", "says"),
+    ("status", "method", "error", "says"),
     [
-        (400, "POST", "user_input", errors.UserInputError, "refused the call (400)"),
-        (401, "GET", "auth", errors.AuthError, "does not accept the key"),
-        (402, "POST", "user_input", errors.UserInputError, "refused the call (402)"),
-        (403, "GET", "auth", errors.AuthError, "likely lacks the scope CLIENT_TOKENS:READ"),
-        (403, "POST", "auth", errors.AuthError, "likely lacks the scope CLIENT_TOKENS:WRITE"),
-        (403, "PUT", "auth", errors.AuthError, "likely lacks the scope CLIENT_TOKENS:WRITE"),
-        (403, "DELETE", "auth", errors.AuthError, "likely lacks the scope CLIENT_TOKENS:WRITE"),
-        (404, "GET", "user_input", errors.NotFound, "found no such client token"),
-        (404, "POST", "user_input", errors.NotFound, "flow, agent or surface"),
-        (408, "GET", "retryable", errors.RetryableError, "failed with status 408"),
-        (408, "POST", "permanent", errors.OutcomeUnknown, "failed with status 408"),
-        (409, "POST", "user_input", errors.UserInputError, "refused the call (409)"),
-        (418, "GET", "user_input", errors.UserInputError, "refused the call (418)"),
-        (422, "PUT", "user_input", errors.UserInputError, "refused the call (422)"),
-        (429, "GET", "retryable", errors.RateLimited, "rate limit"),
-        (429, "POST", "retryable", errors.RateLimited, "rate limit"),
-        (301, "GET", "permanent", errors.PermanentError, "redirect (301)"),
-        (308, "POST", "permanent", errors.PermanentError, "redirect (308)"),
-        (500, "GET", "retryable", errors.RetryableError, "failed with status 500"),
-        (502, "GET", "retryable", errors.RetryableError, "failed with status 502"),
-        (599, "GET", "retryable", errors.RetryableError, "failed with status 599"),
-        (500, "POST", "permanent", errors.OutcomeUnknown, "failed with status 500"),
-        (504, "DELETE", "permanent", errors.OutcomeUnknown, "failed with status 504"),
+        (301, "GET", errors.NotTheApi, "redirect (301)"),
+        (308, "POST", errors.NotTheApi, "redirect (308)"),
+        *[(status, "POST", errors.OutcomeUnknown, f"redirect ({status})") for status in (300, 301, 302, 303, 304, 305)],
+        (400, "POST", errors.UserInputError, "refused the call (400)"),
+        (401, "POST", errors.KeyRejected, "does not accept the key"),
+        (402, "GET", errors.UserInputError, "refused the call (402)"),
+        (403, "GET", errors.MissingScope, "likely lacks the scope CLIENT_TOKENS:READ"),
+        (403, "DELETE", errors.MissingScope, "likely lacks the scope CLIENT_TOKENS:WRITE"),
+        (404, "GET", errors.NotFound, "found no such client token"),
+        (404, "POST", errors.NotFound, "flow, agent or surface"),
+        (408, "GET", errors.RetryableError, "failed with status 408"),
+        (408, "POST", errors.OutcomeUnknown, "failed with status 408"),
+        (409, "POST", errors.UserInputError, "refused the call (409)"),
+        (422, "PUT", errors.UserInputError, "refused the call (422)"),
+        (429, "GET", errors.RateLimited, "rate limit"),
+        (429, "POST", errors.RateLimited, "rate limit"),
+        (500, "GET", errors.RetryableError, "failed with status 500"),
+        (599, "GET", errors.RetryableError, "failed with status 599"),
+        (500, "POST", errors.OutcomeUnknown, "failed with status 500"),
+        (504, "DELETE", errors.OutcomeUnknown, "failed with status 504"),
     ],
 )
 def test_each_status_has_its_class_and_kind(
-    status: int, method: str, kind: str, error: type[errors.ClientTokenError], says: str
+    status: int, method: Method, error: type[errors.ClientTokenError], says: str
 ) -> None:
     caught = meant(status, {"error": "Said"}, method)
     assert type(caught) is error
-    assert (caught.kind, caught.status) == (kind, status)
+    assert caught.status == status
     assert says in str(caught)
+    assert (errors.NOTHING_CHANGED in str(caught)) == (error is not errors.OutcomeUnknown)
 
 
 @pytest.mark.parametrize("body", [b"", HTML, b"404 page not found", b"[]"])
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_404_that_is_no_word_of_the_api_says_nothing_about_a_token(method: str, body: bytes) -> None:
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_404_that_is_not_the_apis_says_nothing_about_a_token(method: Method, body: bytes) -> None:
     caught = meant(404, body, method)
-    assert type(caught) is errors.PermanentError
+    assert type(caught) is errors.NotTheApi
     assert "RUNTYPE_BASE_URL" in str(caught)
 
 
-@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305])
-def test_a_redirect_after_a_write_may_mean_that_it_was_done(status: int) -> None:
-    caught = meant(status, method="POST")
-    assert type(caught) is errors.OutcomeUnknown
-    assert errors.NOTHING_CHANGED not in str(caught)
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429])
-def test_a_refused_write_changed_nothing_and_says_so(status: int) -> None:
-    assert errors.NOTHING_CHANGED in str(meant(status, method="POST"))
-
-
-@pytest.mark.parametrize("status", [500, 502, 503])
-def test_a_write_that_failed_at_the_api_never_says_that_nothing_changed(status: int) -> None:
-    caught = meant(status, method="PUT")
-    assert errors.NOTHING_CHANGED not in str(caught)
-    assert "Read the token before repeating this." in str(caught)
-
-
 def test_a_missing_scope_is_called_likely_and_not_to_be_retried() -> None:
-    text = str(meant(403, {"error": "Insufficient permissions"}))
-    assert "likely" in text
-    assert "Do not retry" in text
-    assert "The API says: Insufficient permissions." in text
+    caught = meant(403, {"error": "Insufficient permissions"}, "PUT")
+    assert isinstance(caught, errors.MissingScope)
+    assert re.search(r"likely lacks.*API says: Insufficient permissions\. Nothing was changed\. Do not", str(caught))
 
 
 @pytest.mark.parametrize(
@@ -169,6 +150,7 @@ def test_a_long_body_is_cut_between_words(body: Any) -> None:
 def test_a_value_that_was_never_stored_is_told_by_its_hint() -> None:
     stored, malformed = meant(400, HINT), meant(400, {"error": "Invalid client token ID"})
     assert type(stored) is errors.ValueNotStored
+    assert type(meant(400, HINT, "PUT")) is errors.UserInputError, "a hint at another call is only a hint"
     assert "Token value is not stored; Use regenerate." in str(stored)
     assert "regenerate_client_token" in str(stored)
     assert type(malformed) is errors.UserInputError
@@ -207,42 +189,58 @@ NOW = datetime(2026, 10, 21, 7, 28, 0, tzinfo=UTC)
     ],
 )
 def test_retry_after_is_read_in_both_forms_and_nonsense_is_ignored(raw: str, seconds: float | None) -> None:
-    assert errors.retry_after({"retry-after": raw}, NOW) == seconds
-
-
-def test_a_missing_retry_after_is_none() -> None:
-    assert errors.retry_after({}) is None
+    assert retry_after({"retry-after": raw}, NOW) == seconds
+    assert retry_after({}) is None
 
 
 @pytest.mark.parametrize(
-    ("headers", "wait", "says"),
+    ("raw", "wait", "says"),
+    [("7", 7.0, "Try again in 7 seconds."), (None, None, "Try again in a minute."), ("soon", None, "in a minute.")],
+)
+def test_a_rate_limit_says_when_and_a_failing_api_may_too(raw: str | None, wait: float | None, says: str) -> None:
+    limited = meant(429, retry_after=raw)
+    assert limited.retry_after == meant(503, retry_after=raw).retry_after == wait
+    assert says in str(limited)
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
     [
-        ({"retry_after": "7"}, 7.0, "Try again in 7 seconds."),
-        ({}, None, "Try again in a minute."),
-        ({"retry_after": "soon"}, None, "Try again in a minute."),
+        (b"", "the whole"),
+        (b"<html>", "the whole"),
+        (b"null", "the whole"),
+        (b"[]", "the whole"),
+        (b"\xff\xfe", "the whole"),
+        (b"[" * 100_000, "the whole"),
+        (b"{}", "clientToken"),
+        (b'{"clientToken":null}', "clientToken"),
+        (b'{"clientToken":{"id":"%b","isActive":"%b"}}' % (VALUE.encode(), VALUE.encode()), "clientToken.agentIds"),
     ],
 )
-def test_a_rate_limit_says_when(headers: dict[str, str], wait: float | None, says: str) -> None:
-    caught = meant(429, **headers)
-    assert caught.retry_after == wait
-    assert says in str(caught)
+def test_an_answer_that_cannot_be_understood_is_told_by_its_places(body: bytes, place: str) -> None:
+    with pytest.raises(errors.NotTheApi, match=rf"cannot be understood \({place}") as caught:
+        parsed("GET", models.GotClientToken, body)
+    with pytest.raises(errors.OutcomeUnknown, match=rf"cannot be understood \({place}") as lost:
+        parsed("PUT", models.GotClientToken, body)
+    for exc in (caught.value, lost.value):
+        assert VALUE not in f"{exc!r} {exc.__cause__!r} {exc.__context__!r}"
 
 
-def test_a_failing_api_may_say_when_too() -> None:
-    assert meant(503, Retry_After="7").retry_after is None, "names of headers arrive in lower case"
-    assert meant(503, retry_after="7").retry_after == 7.0
+@pytest.mark.parametrize("body", [b"{}", b'{"message":"Client token deleted"}', b'{"success":null}'])
+def test_a_deletion_that_is_not_confirmed_is_not_believed(body: bytes) -> None:
+    with pytest.raises(errors.OutcomeUnknown, match=r"cannot be understood \(success\)"):
+        parsed("DELETE", models.Deleted, body)
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429, 500, 502, 301])
-@pytest.mark.parametrize("shape", [{"error": KEY}, KEY.encode(), {"error": "x" * 285 + KEY}])
-async def test_an_error_that_repeats_the_key_never_shows_any_of_it(
-    upstream: Upstream, client: RuntypeClient, status: int, shape: Any
-) -> None:
-    upstream.says(Answer(status, shape, {"retry-after": "600"}))
-    with pytest.raises(errors.ClientTokenError) as caught:
-        await client.delete_client_token(ID)
-    assert KEY[:8] not in str(caught.value)
+def test_half_a_character_in_a_visitors_text_does_not_spoil_the_page() -> None:
+    def conversation(**texts: str) -> dict[str, Any]:
+        return {"id": "conv_1", "createdAt": TOKEN["createdAt"], "updatedAt": TOKEN["updatedAt"], **texts}
+
+    cut = conversation(firstMessage="cut in the middle of \ud83e", name="whole \ud83e\udd50 \\ud83e")
+    body = json.dumps({"conversations": [cut, conversation(firstMessage="Hi")]}).encode()
+    page = parsed("GET", models.ConversationPage, body)
+    assert [item.first_message for item in page.conversations] == ["cut in the middle of ?", "Hi"]
+    assert page.conversations[0].name == "whole 🥐 \\ud83e"
 
 
 def test_the_tree_has_a_kind_for_every_class() -> None:

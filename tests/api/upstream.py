@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from runtype_mcp.api import models
 from runtype_mcp.api.client import RuntypeClient
+from tests.support import no_wait
 
 KEY = "rt_live_4f9c2b7ad1e84c0e9b3a5d6f7a8b9c0d"
 VALUE = "ct_live_flow01k7_0123456789abcdef0123456789abcdef"
@@ -86,9 +89,6 @@ class Upstream:
     def says(self, *answers: Answer) -> None:
         self.answers = list(answers)
 
-    def client(self, **options: Any) -> RuntypeClient:
-        return RuntypeClient(KEY, self.url, **options)
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b""
         while True:
@@ -112,10 +112,33 @@ class Upstream:
         await send({"type": "http.response.body", "body": raw})
 
 
+@asynccontextmanager
+async def client_of(url: str, **options: Any) -> AsyncIterator[RuntypeClient]:
+    """A client whose waits take no time, and which is closed at the end."""
+    client = RuntypeClient(KEY, url, **{"sleep": no_wait} | options)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
 Operation = Callable[[RuntypeClient], Any]
+CREATE = models.CreateClientToken(name="Shop", allowed_origins=["https://shop.example"], agent_ids=["agent_1"])
 READS: dict[str, Operation] = {
     "list_client_tokens": lambda client: client.list_client_tokens(200, 0),
     "get_client_token": lambda client: client.get_client_token(ID),
     "get_client_token_value": lambda client: client.get_client_token_value(ID),
     "list_client_token_conversations": lambda client: client.list_client_token_conversations(ID, 25, 0),
 }
+WRITES: dict[str, Operation] = {
+    "create_client_token": lambda client: client.create_client_token(CREATE),
+    "update_client_token": lambda client: client.update_client_token(ID, models.UpdateClientToken(name="New")),
+    "delete_client_token": lambda client: client.delete_client_token(ID),
+    "regenerate_client_token": lambda client: client.regenerate_client_token(ID),
+}
+ALL = READS | WRITES
+GOOD = Answer(
+    200,
+    {"clientToken": TOKEN, "token": VALUE, "clientTokens": [TOKEN], "conversations": [CONVERSATION], "success": True},
+)
+"""Right for every operation."""

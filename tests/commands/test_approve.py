@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -13,14 +14,18 @@ from typing import Any
 
 import pytest
 
-from runtype_mcp.commands.approve import approve
+from runtype_mcp.commands.approve import approvals, person
 from runtype_mcp.sandbox.store import Record
+from runtype_mcp.settings import Settings
 from runtype_mcp.storage import audit_log
-from runtype_mcp.storage.tickets import Ticket, Tickets, state_dir
-from tests.processes import SECONDS, Process, environment, on_terminal, run, started
+from runtype_mcp.storage.sqlite_state import SqliteState
+from runtype_mcp.storage.tickets import Ticket, TicketRequest
+from tests.processes import TIMEOUT, Process, environment, on_terminal, run, started
 from tests.support import KEY, Api
 
-QUESTION = "Type the token's name to approve, or nothing to deny: "
+QUESTION = "Type the token's name to approve, deny to deny, or nothing to leave it undecided: "
+CTRL_C = "Ctrl+C"
+NOBODY = "No call waits under this code: it was mistyped, has expired, or is approved already."
 
 
 @pytest.fixture
@@ -42,24 +47,42 @@ def ask(server: Process, tool: str, **arguments: Any) -> str:
     return found[1]
 
 
-def waiting(now: Callable[[], float] = time.time, **fields: Any) -> Ticket:
-    """A ticket that a server would have left."""
-    call: dict[str, Any] = {
+def kept(now: Callable[[], float] = time.time) -> SqliteState:
+    return SqliteState(Path(os.environ["RUNTYPE_MCP_STATE_DIR"]), now=now)
+
+
+def waiting(now: Callable[[], float] = time.time, digit: str = "0", **fields: Any) -> str:
+    """The code of a ticket that a server would have left."""
+    request: dict[str, Any] = {
+        "digest": digit * 64,
+        "scope": digit,
         "operation": "delete_client_token",
         "subject_id": "ct_1",
         "subject_name": "Shop",
         "environment": "live",
-        "lines": ["Every page that embeds this token stops working at once, for good."],
+        "effects": ("Every page that embeds this token stops working, for good.",),
+        "facts": "ct_1 (live, active, https://shop.example, last used 2026-11-01)",
         "base_url": "https://api.runtype.com",
+        "requested_by": "somebody",
     }
-    digest = fields.pop("digest", "0" * 64)
-    return Tickets(state_dir(), now=now).request(digest, **call | fields)
+    return asyncio.run(kept(now).request_ticket(TicketRequest(**request | fields))).code
 
 
-def state_of(code: str) -> str:
-    found = Tickets(state_dir()).find(code)
-    assert found is not None
-    return found.state
+def found(code: str) -> Ticket:
+    ticket = asyncio.run(kept().find_ticket(code))
+    assert ticket is not None
+    return ticket
+
+
+def answer(code: str, *typed: str, **environ: str) -> tuple[int, str]:
+    """Answer each question of `approve CODE` in its turn: the exit code, and what the terminal showed."""
+    with on_terminal("approve", code, **environ) as terminal:
+        for number, line in enumerate(typed, 1):
+            while terminal.shown.count(QUESTION) < number:
+                assert terminal.read(), terminal.shown
+            terminal.press_ctrl_c() if line == CTRL_C else terminal.types(line)
+        ended = terminal.ended()
+    return ended, terminal.shown.replace("\r\n", "\n")
 
 
 def test_a_person_approves_in_a_terminal_and_the_same_call_goes_ahead_once(
@@ -73,24 +96,19 @@ def test_a_person_approves_in_a_terminal_and_the_same_call_goes_ahead_once(
         code = ask(server, "get_client_token_value", **call)
         assert code == ask(server, "get_client_token_value", **call)  # to ask again is the same request
         assert code in run("approvals").stdout
-        with on_terminal("approve", code.lower(), **environ(api)) as terminal:
-            terminal.until(QUESTION)
-            assert f"get_client_token_value: the live client token '{token['name']}' {token['id']}" in terminal.shown
-            assert f"API: {api.url}" in terminal.shown
-            assert "- The value would stand in this conversation" in terminal.shown
-            used = token["lastUsedAt"][:10]
-            assert f"Now: {token['id']} (live, active, *, last used {used})" in terminal.shown
-            assert not [path for _, path, _ in api.received if path.endswith("/token")]
-            terminal.types(f"{token['name']}\n")
-            assert terminal.ended() == 0
-            assert terminal.shown.endswith("Approved. The same call now goes ahead once.\r\n")
-        assert "Nothing waits" in run("approvals").stdout
+        ended, shown = answer(code.lower(), f"{token['name']}\n", **environ(api))
+        assert ended == 0
+        assert f"get_client_token_value: the live client token '{token['name']}' {token['id']}\n" in shown
+        assert re.search(rf"\nAPI: {re.escape(api.url)}\n- .*value", shown)
+        used = token["lastUsedAt"][:10]
+        assert re.search(rf"\nNow: {token['id']} \(live, active, .*\*.*, last used {used}\)\n", shown)
+        assert re.search(r"\nApproved. The same call now goes ahead once, within 1[45] minutes.\n$", shown)
+        assert not [path for _, path, _ in api.received if path.endswith("/token")]
         # Another call is not the approved one, and does not use the approval up.
         assert ask(server, "regenerate_client_token", **call) != code
         assert not api.writes
         assert server.call("get_client_token_value", **call)["structuredContent"]["value"] == shop.value
-        again = ask(server, "get_client_token_value", **call)
-        assert again != code
+        assert ask(server, "get_client_token_value", **call) != code
     (done,) = [row for row in audit_log.rows(log) if row.outcome == "done"]
     assert (done.tool, done.approval) == ("get_client_token_value", f"ticket {code}")
 
@@ -101,221 +119,167 @@ def test_an_approval_counts_only_for_the_token_as_it_was(api: Api, shop: Record)
     with started(RUNTYPE_MCP_APPROVAL="human", **environ(api)) as server:
         server.hello()
         code = ask(server, "delete_client_token", **call)
-        with on_terminal("approve", code, **environ(api)) as terminal:
-            terminal.until(QUESTION)
-            terminal.types(f"{token['name']}\n")
-            assert terminal.ended() == 0
+        assert answer(code, f"{token['name']}\n", **environ(api))[0] == 0
         api.store.put(Record(token | {"rateLimitPerHour": 1}, shop.value, shop.conversations))
-        answer = server.text("delete_client_token", **call)
-        assert "changed" in answer
-        assert not api.writes
+        assert "changed" in server.text("delete_client_token", **call)
         # On the settings as they are now the call is another one.
         assert ask(server, "delete_client_token", **call) != code
-        assert not api.writes
+    assert not api.writes
 
 
-def test_another_name_denies_and_the_call_is_told(api: Api, shop: Record) -> None:
+def test_a_denied_call_is_told_so_and_can_be_approved_after_all(api: Api, shop: Record) -> None:
     token = shop.token
     call = {"client_token": token["id"], "confirm": True, "expected_name": token["name"]}
     with started(RUNTYPE_MCP_APPROVAL="human", **environ(api)) as server:
         server.hello()
         code = ask(server, "delete_client_token", **call)
-        with on_terminal("approve", code, **environ(api)) as terminal:
-            terminal.until(QUESTION)
-            terminal.types("yes\n")
-            assert terminal.ended() == 1
-            assert "Denied. Nothing was approved." in terminal.shown
+        ended, shown = answer(code, "Deny\n", **environ(api))
+        assert (ended, shown.endswith(f"Denied. To take that back: runtype-mcp approve {code}\n")) == (1, True)
         text = server.text("delete_client_token", **call)
-    assert f"A person denied this call ({code})" in text
-    assert "Do not call again" in text
-    assert not api.writes
-    assert run("approvals").stdout == "Nothing waits for approval.\n"
+        assert re.search(rf"A person denied this.* \({code}\)\..* Do not call again", text)
+        assert not api.writes
+        assert f"{code}  denied    delete_client_token: " in run("approvals").stdout
+        ended, shown = answer(code, f"{token['name']}\n", **environ(api))
+        assert ended == 0
+        assert f"It was denied by {person()}. To approve it takes that back.\n" in shown
+        assert server.call("delete_client_token", **call)["structuredContent"]["status"] == "done"
 
 
-def test_an_empty_line_denies(api: Api) -> None:
-    code = waiting().code
-    with on_terminal("approve", code) as terminal:
-        terminal.until(QUESTION)
-        terminal.types("\n")
-        assert terminal.ended() == 1
-    assert state_of(code) == "denied"
+@pytest.mark.parametrize(
+    ("typed", "says", "state"),
+    [
+        (["Shpo\n", "Shop\n"], "That is not the token's name. Try again.\n", "approved"),
+        (["yes\n", "y\n", "sure\n"], "That is not the token's name.\nruntype-mcp: Nothing was decided.\n", "waiting"),
+        (["\n"], "No answer. Nothing was decided.\n", "waiting"),
+        (["\x04"], "No answer. Nothing was decided.\n", "waiting"),  # end of input
+        ([CTRL_C], "", "waiting"),
+    ],
+    ids=["typo", "three wrong names", "empty line", "no line", "Ctrl+C"],
+)
+def test_only_the_name_approves_and_only_deny_denies(typed: list[str], says: str, state: str) -> None:
+    code = waiting()
+    ended, shown = answer(code, *typed)
+    assert (ended == 0) is (state == "approved")
+    assert says in shown
+    assert "Traceback" not in shown
+    assert found(code).state == state
 
 
-def test_no_answer_decides_nothing(api: Api) -> None:
-    code = waiting().code
-    with on_terminal("approve", code) as terminal:
-        terminal.until(QUESTION)
-        terminal.types("\x04")  # end of input
-        assert terminal.ended() == 1
-        assert "No answer. Nothing was approved." in terminal.shown
-    assert state_of(code) == "waiting"
+def test_a_token_that_is_named_deny_is_denied() -> None:
+    code = waiting(subject_name="deny")
+    assert answer(code, "deny\n")[0] == 1
+    assert found(code).state == "denied"
 
 
-def test_ctrl_c_decides_nothing(api: Api) -> None:
-    code = waiting().code
-    with on_terminal("approve", code) as terminal:
-        terminal.until(QUESTION)
-        terminal.press_ctrl_c()
-        assert terminal.ended() != 0
-        assert "Traceback" not in terminal.shown
-    assert state_of(code) == "waiting"
-
-
-def test_without_a_terminal_nothing_is_approved(api: Api) -> None:
-    code = waiting().code
+def test_without_a_terminal_that_is_read_and_typed_on_nothing_is_approved() -> None:
+    code = waiting()
     done = run("approve", code, stdin="Shop\n")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        "runtype-mcp: approve needs a terminal: a person has to read and type. Nothing was approved.\n"
-    )
-    assert state_of(code) == "waiting"
-
-
-def test_a_terminal_that_shows_nothing_is_not_enough(api: Api) -> None:
-    """Input from a terminal alone would approve what nobody could read."""
-    code = waiting().code
+    needs = "runtype-mcp: approve needs a terminal: a person has to read and type. Nothing was approved.\n"
+    assert done.stderr == needs
+    # Input from a terminal alone would approve what nobody could read.
     master, slave = os.openpty()
     try:
         os.write(master, b"Shop\n")
-        command = [sys.executable, "-m", "runtype_mcp", "approve", code]
-        done = subprocess.run(
-            command, stdin=slave, capture_output=True, timeout=SECONDS, env=environment(), check=False
-        )
+        argv = [sys.executable, "-m", "runtype_mcp", "approve", code]
+        unseen = subprocess.run(argv, stdin=slave, capture_output=True, timeout=TIMEOUT, env=environment(), check=False)
     finally:
         os.close(master)
         os.close(slave)
-    assert done.returncode == 1
-    assert b"needs a terminal" in done.stderr
-    assert state_of(code) == "waiting"
+    assert (unseen.returncode, unseen.stdout, unseen.stderr.decode()) == (1, b"", needs)
+    assert found(code).state == "waiting"
 
 
-@pytest.mark.parametrize("code", ["0000-0000", "x", "../../etc/passwd", "\x1b[31m"])
-def test_an_unknown_code_is_told_so(code: str) -> None:
-    with on_terminal("approve", code) as terminal:
-        assert terminal.ended() == 1
-        assert "No call waits under this code" in terminal.shown
-        assert "\x1b" not in terminal.shown
+@pytest.mark.parametrize("code", ["0000-0000", "../../etc/passwd", "\x1b[31m", "expired", "approved"])
+def test_a_code_that_no_call_waits_under_is_told_so(code: str) -> None:
+    if code == "expired":
+        code = waiting(now=lambda: time.time() - 901)
+    if code == "approved":
+        code = waiting()
+        asyncio.run(kept().decide_ticket(code, approve=True, by="me"))
+    assert answer(code) == (1, f"runtype-mcp: {NOBODY}\n")
 
 
-def test_an_expired_code_is_an_unknown_one() -> None:
-    code = waiting(now=lambda: time.time() - 901).code
-    with on_terminal("approve", code) as terminal:
-        assert terminal.ended() == 1
-        assert "No call waits under this code" in terminal.shown
+def test_who_decided_is_kept_also_of_a_user_without_a_name() -> None:
+    code = waiting()
+    answer(code, "Shop\n")
+    assert found(code).decided_by == person()
+    for failure in (KeyError, OSError):
 
+        def nobody(failure: type[Exception] = failure) -> str:
+            raise failure
 
-@pytest.mark.parametrize("failure", [KeyError, OSError])
-def test_a_person_whom_the_system_has_no_name_for_can_approve(
-    failure: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def nobody() -> str:
-        raise failure
-
-    code = waiting().code
-    monkeypatch.setattr("getpass.getuser", nobody)
-    monkeypatch.setattr("builtins.input", lambda _: "Shop")
-    for stream in ("stdin", "stdout"):
-        monkeypatch.setattr(getattr(sys, stream), "isatty", lambda: True)
-    assert approve(code) == 0
-    assert "Approved." in capsys.readouterr().out
-    ticket = Tickets(state_dir()).find(code)
-    assert ticket is not None
-    assert (ticket.state, ticket.approved_by) == ("approved", "a user without a name")
-
-
-def test_what_is_decided_cannot_be_approved_again() -> None:
-    code = waiting().code
-    Tickets(state_dir()).deny(code)
-    with on_terminal("approve", code) as terminal:
-        assert terminal.ended() == 1
-        assert "is decided already" in terminal.shown
-    assert state_of(code) == "denied"
+        assert person(nobody) == "a user without a name"
 
 
 def test_no_control_character_reaches_the_terminal(api: Api) -> None:
-    """Names and effects carry what others wrote: none of it moves the cursor, colours, adds a line or turns text."""
+    """What others wrote neither moves the cursor, colours, adds a line nor turns text."""
     nasty = "\x1b[2J\x1b]0;owned\x07\r\n\u202eShop\u2066\x9b31m"
-    code = waiting(
-        subject_name=nasty,
-        lines=[f"{nasty} stops"],
-        subject_id=nasty,
-        environment=nasty,
-        base_url="https://x\x1b[2J.example",
-    ).code
+    fields = ("subject_name", "subject_id", "environment", "operation", "facts", "base_url")
+    request: dict[str, Any] = dict.fromkeys(fields, nasty)
+    code = waiting(**request, effects=(f"{nasty} stops",))
+    asyncio.run(kept().decide_ticket(code, approve=False, by=nasty))
     listed = run("approvals").stdout
-    with on_terminal("approve", code, **environ(api)) as terminal:
-        terminal.until(QUESTION)
-        before = terminal.shown
-        terminal.types("Shop\n")
-        assert terminal.ended() == 0
-    for text in (listed, before):
+    ended, shown = answer(code, "Shop\n", **environ(api))
+    assert (ended, len(listed.splitlines())) == (0, 1)
+    for text in (listed, shown):
         assert "Shop" in text
-        hidden = {character for character in text if not character.isprintable()} - {"\r", "\n"}
-        assert not hidden
-    assert "\r" not in before.replace("\r\n", "")
-    assert len(listed.splitlines()) == 1
-    assert state_of(code) == "approved"
+        assert text.replace("\n", "").isprintable()
 
 
-def test_approvals_lists_what_waits_and_nothing_else() -> None:
-    waiting(now=lambda: time.time() - 901, digest="4" * 64)
-    first = waiting(now=lambda: time.time() - 600, digest="1" * 64, subject_name="First").code
-    second = waiting(digest="2" * 64, operation="create_client_token", subject_id="", subject_name="Second").code
-    denied = waiting(digest="3" * 64).code
-    Tickets(state_dir()).deny(denied)
-    done = run("approvals")
+def test_approvals_lists_what_is_open_with_its_state_and_its_time() -> None:
+    waiting(now=lambda: time.time() - 901, digit="4")
+    first = waiting(now=lambda: time.time() - 630, digit="1", subject_name="First")
+    second = waiting(digit="2", operation="create_client_token", subject_id="", subject_name="Crêpes 🥐")
+    asyncio.run(kept().decide_ticket(second, approve=False, by="me"))
+    done = run("approvals", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     one, two = done.stdout.splitlines()
-    assert one.startswith(f"{first}  delete_client_token: the live client token 'First' ct_1  (")
-    assert one.endswith(("(4 min left)", "(5 min left)"))
-    assert two.startswith(f"{second}  create_client_token: the live client token 'Second' ")
+    assert re.fullmatch(
+        f"{first}  waiting   delete_client_token: the live client token 'First' ct_1  .[34] min left.", one
+    )
+    what = "create_client_token: the live client token 'Cr.pes .'"
+    assert re.fullmatch(f"{second}  denied    {what}  .1[45] min left.", two)
 
 
-def test_the_facts_of_a_token_cannot_move_the_cursor(api: Api, shop: Record) -> None:
+def test_without_a_home_or_a_ticket_approvals_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("approvals").stdout == "Nothing waits for approval.\n"
+    assert approvals(Settings()) == 1
+    assert "set RUNTYPE_MCP_STATE_DIR" in capsys.readouterr().err
+
+
+def test_the_facts_say_where_they_come_from(api: Api, shop: Record) -> None:
+    then = "When it was asked: ct_1 (live, active, https://shop.example, last used 2026-11-01)\n"
+    elsewhere = "Not read again: RUNTYPE_API_KEY and RUNTYPE_BASE_URL are not the server's here.\n"
     token = shop.token
     api.store.put(Record(token | {"environment": "live\x1b[2J\nApproved."}, shop.value, shop.conversations))
-    code = waiting(subject_id=token["id"], base_url=api.url).code
-    with on_terminal("approve", code, **environ(api)) as terminal:
-        terminal.until(QUESTION)
-        assert "live Approved." in terminal.shown
-        assert "\x1b" not in terminal.shown
-        terminal.types("\n")
+    for digit, fields, variables, fact in (
+        ("1", {}, environ(api), then + elsewhere),
+        ("2", {"base_url": api.url}, {"RUNTYPE_BASE_URL": api.url}, then + elsewhere),
+        ("3", {"base_url": api.url}, environ(api), f"{then}It cannot be read now: The API found no such client token"),
+        ("4", {"base_url": api.url, "subject_id": token["id"]}, environ(api), f"Now: {token['id']} (live Approved., "),
+        ("5", {"subject_id": ""}, environ(api), "It does not exist yet.\n"),
+        ("6", {"base_url": "http://sandbox.invalid"}, {"RUNTYPE_MCP_SANDBOX": "1"}, then + elsewhere),
+    ):
+        shown = answer(waiting(digit=digit, **fields), "\n", **variables)[1]
+        assert f"for good.\n{fact}" in shown
+        assert "\x1b" not in shown
+        assert KEY not in shown
 
 
 def test_a_terminals_commands_do_without_the_sdk() -> None:
-    code = "import runtype_mcp.commands.approve, sys; print({'mcp', 'mcp_types', 'starlette', 'httpx2'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "{'httpx2'}\n"
-
-
-def test_a_name_that_the_output_cannot_hold_is_listed_all_the_same() -> None:
-    waiting(subject_name="Crêpes 🥐")
-    listed = run("approvals", PYTHONIOENCODING="ascii")
-    assert (listed.returncode, listed.stderr) == (0, "")
-    assert "'Cr?pes ?'" in listed.stdout
-
-
-def test_the_facts_say_where_they_cannot_be_read(api: Api) -> None:
-    elsewhere = waiting(digest="1" * 64).code
-    gone = waiting(digest="2" * 64, base_url=api.url, subject_id="ct_01gone").code
-    new = waiting(digest="3" * 64, base_url=api.url, operation="create_client_token", subject_id="").code
-    for code, fact in (
-        (elsewhere, "It cannot be read from here (RUNTYPE_API_KEY and RUNTYPE_BASE_URL differ from the server's)."),
-        (gone, "It cannot be read now: The API found no such client token"),
-        (new, "It does not exist yet."),
-    ):
-        with on_terminal("approve", code, **environ(api)) as terminal:
-            terminal.until(QUESTION)
-            assert fact in terminal.shown
-            assert KEY not in terminal.shown
+    code = "import runtype_mcp.commands.approve, sys; print({'mcp', 'starlette', 'httpx2'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
+    assert done.stdout == "{'httpx2'}\n"
 
 
 def test_damaged_approvals_are_one_line_and_exit_code_1() -> None:
-    code = waiting().code
-    (state_dir() / "tickets.json").write_text("{")
+    code = waiting()
+    for file in Path(os.environ["RUNTYPE_MCP_STATE_DIR"]).glob("state.db*"):
+        file.write_bytes(b"not a database" * 100)
     listed = run("approvals")
     assert (listed.returncode, listed.stdout) == (1, "")
-    assert len(listed.stderr.splitlines()) == 1
     assert "damaged" in listed.stderr
-    with on_terminal("approve", code) as terminal:
-        assert terminal.ended() == 1
-        assert "damaged" in terminal.shown
+    ended, shown = answer(code)
+    assert (ended, shown) == (1, listed.stderr)
+    assert len(shown.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.processes import on_terminal, run
 
 VALUE = re.compile(r"ct_(?:live|test)_\w*[0-9a-f]{12}")
 CHECK = re.compile(r"^    (✓|✗ DIFFERS:) .+$", re.MULTILINE)
+COLOUR = re.compile(r"\x1b\[\d*m")
 
 
 @pytest.fixture(scope="module")
@@ -22,62 +24,73 @@ def done() -> subprocess.CompletedProcess[str]:
 
 
 def test_every_check_holds_and_it_ends_with_0(done: subprocess.CompletedProcess[str]) -> None:
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     assert "DIFFERS" not in done.stdout
-    assert done.returncode == 0
     assert len(CHECK.findall(done.stdout)) >= 20
+    assert f"✓ {len(SPECS)} of {len(SPECS)}\n" in done.stdout
     assert done.stdout.endswith(f"All {len(SPECS)} tools did what they should, and nothing changed without a yes.\n")
 
 
-def test_every_tool_is_called(done: subprocess.CompletedProcess[str]) -> None:
-    for endpoint in SPECS:
-        assert re.search(rf"^    {endpoint.name}\(", done.stdout, re.MULTILINE)
+def test_it_calls_every_tool_previews_and_has_a_person_decline_and_agree(
+    done: subprocess.CompletedProcess[str],
+) -> None:
+    assert set(re.findall(r"^    (\w+)\(", done.stdout, re.MULTILINE)) == {spec.name for spec in SPECS}
+    for words in ("status: preview", "The person declines.", "The person types: Demo shop chat", "│ Error ("):
+        assert words in done.stdout
 
 
-def test_a_person_is_seen_to_decline_and_to_agree(done: subprocess.CompletedProcess[str]) -> None:
-    assert "The person declines." in done.stdout
-    assert "The person types: Demo shop chat" in done.stdout
-    assert "Refused" in done.stdout or "refused" in done.stdout
-
-
-def test_in_a_pipe_it_is_plain_text_of_a_readable_width(done: subprocess.CompletedProcess[str]) -> None:
-    assert not [character for character in done.stdout if not character.isprintable() and character != "\n"]
+def test_in_a_pipe_it_is_plain_text_of_a_readable_width_without_a_value(
+    done: subprocess.CompletedProcess[str],
+) -> None:
+    assert done.stdout.replace("\n", "").isprintable()
     assert max(len(line) for line in done.stdout.splitlines() if "│" in line) <= 114
+    assert not VALUE.search(done.stdout)  # people paste it elsewhere
 
 
-def test_no_value_is_in_what_people_paste_elsewhere(done: subprocess.CompletedProcess[str]) -> None:
-    assert not VALUE.search(done.stdout)
-
-
-def test_a_pipe_that_lacks_a_character_is_no_reason_to_fail() -> None:
-    ended = run("demo", PYTHONIOENCODING="ascii")
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert "    ? deleted\n" in ended.stdout
-
-
-def test_on_a_terminal_it_has_colours() -> None:
-    with on_terminal("demo", PYTHONUTF8="1", NO_COLOR="") as terminal:
+def test_on_a_terminal_it_has_colours_and_a_missing_character_is_no_reason_to_fail() -> None:
+    with on_terminal("demo", PYTHONIOENCODING="ascii", NO_COLOR="") as terminal:
         assert terminal.ended() == 0
-    assert "\x1b[32m✓\x1b[0m" in terminal.shown
-    colours = set(re.findall(r"\x1b\[\d*m", terminal.shown))
-    assert re.sub(r"\x1b\[\d*m", "", terminal.shown).isprintable() is False  # line ends remain
-    assert len(colours) >= 4
-    assert "\x1b" not in re.sub(r"\x1b\[\d*m", "", terminal.shown)
+    assert "    \x1b[32m?\x1b[0m deleted\r\n" in terminal.shown
+    assert len(set(COLOUR.findall(terminal.shown))) >= 4
+    assert "\x1b" not in COLOUR.sub("", terminal.shown)
 
 
 BROKEN = """
 import runtype_mcp.policy.effects
 runtype_mcp.policy.effects.deleting = lambda: []
 """
+ONE_MORE = """
+from mcp.server.mcpserver import MCPServer
+listed = MCPServer.list_tools
+async def more(self):
+    tools = await listed(self)
+    return [*tools, tools[0].model_copy(update={"name": "a_new_tool"})]
+MCPServer.list_tools = more
+"""
+NO_SERVER = """
+import os, sys
+if "--sandbox" in sys.orig_argv:
+    os.write(2, b"it does not start\\n")
+    os._exit(1)
+"""
 
 
-def test_what_differs_is_marked_and_it_ends_with_1(tmp_path: Path) -> None:
-    """A server that deletes without asking is found out, by the demo as well, and in a terminal without colours too."""
-    (tmp_path / "sitecustomize.py").write_text(BROKEN)
-    with on_terminal("demo", PYTHONPATH=str(tmp_path), PYTHONUTF8="1", NO_COLOR="1") as terminal:
+@pytest.mark.parametrize(
+    ("break_", "says", "ends"),
+    [
+        (BROKEN, "✗ DIFFERS: refused", r"\d+ of 22 checks differ\.\n"),
+        (ONE_MORE, f"✗ DIFFERS: {len(SPECS)} of {len(SPECS) + 1}\n", r"1 of 22 checks differ\.\n"),
+        (NO_SERVER, "it does not start\n", r"runtype-mcp: The server of the demo ended\. What it said is above\.\n"),
+    ],
+    ids=["deletes without asking", "has another tool", "does not start"],
+)
+def test_what_differs_is_marked_and_it_ends_with_1(break_: str, says: str, ends: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(break_)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    with on_terminal("demo", PYTHONPATH=path, PYTHONUTF8="1", NO_COLOR="1") as terminal:
         assert terminal.ended() == 1
-    marks = CHECK.findall(terminal.shown.replace("\r", ""))
-    assert marks.count("✗ DIFFERS:") >= 1
-    assert marks.count("✓") >= 15
-    assert f"{marks.count('✗ DIFFERS:')} of the checks above differ." in terminal.shown
-    assert "\x1b" not in terminal.shown
+    shown = terminal.shown.replace("\r", "")
+    assert says in shown
+    assert re.search(ends + "$", shown)
+    assert "\x1b" not in shown
+    assert "Traceback" not in shown

@@ -13,13 +13,12 @@ import mcp_types
 import pytest
 
 from runtype_mcp.api.client import TRIES
-from runtype_mcp.sandbox.seed import seed_many
 from runtype_mcp.tools import SPECS
 from tests.faults import proxy as faults
 from tests.faults.proxy import DONE, FINAL, HANG_GUARD, HARMLESS, REFUSED, SLOW, UNDONE, Fault, proxying
-from tests.support import AGENT, KEY, LEGACY, MODERN, Api, mcp_client, text_of
+from tests.support import AGENT, KEY, LEGACY, MODERN, Api, mcp_client, seed_many, text_of
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("hurried")]
+pytestmark = pytest.mark.anyio
 
 NAME = "Shop 00001"
 BOMBS = (faults.gzip_bomb, faults.nested_gzip_bomb)

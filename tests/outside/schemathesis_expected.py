@@ -16,6 +16,7 @@ UNSAYABLE = {
         ("defaultFlowId", "INVALID_VALUE"),
         ("pinToVersion", "INVALID_VALUE"),
         ("agentIds", "INVALID_COMBINATION"),
+        ("agentIds", "MISSING_REQUIRED_FIELD"),
         ("targetVersionId", "MUTUALLY_EXCLUSIVE"),
     },
 }

@@ -10,33 +10,21 @@ SCHEMATHESIS names an executable to use; without it, the pinned version is insta
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 from runtype_mcp.sandbox.app import create_app
-from runtype_mcp.sandbox.serve import running
+from tests.outside.suites import environment
+from tests.support import running
 
 HERE = Path(__file__).parent
 PINS = HERE / "schemathesis.txt"
-# Not the project's environment: Schemathesis is a pytest plugin as well, and would join in every test run there.
-ENVIRONMENT = HERE / ".venv"
-
-
-def _installed() -> Path:
-    """The pinned Schemathesis, which is installed unless it is there."""
-    done = ENVIRONMENT / PINS.name
-    if not done.exists() or done.read_text() != PINS.read_text():
-        venv.create(ENVIRONMENT, clear=True, with_pip=True)
-        pip = [str(ENVIRONMENT / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--requirement", str(PINS)], check=True)
-        done.write_text(PINS.read_text())
-    return ENVIRONMENT / "bin/schemathesis"
 
 
 def main() -> int:
-    tool = os.environ.get("SCHEMATHESIS") or _installed()
+    # Not from the project's environment: Schemathesis is a pytest plugin as well, and would join in every run there.
+    tool = os.environ.get("SCHEMATHESIS") or str(environment(PINS) / "schemathesis")
     with running(create_app()) as url:
-        command = [str(tool), "--config-file", "schemathesis.toml", "run", f"{url}/openapi.json", "--checks", "all"]
+        command = [tool, "--config-file", "schemathesis.toml", "run", f"{url}/openapi.json", "--checks", "all"]
         return subprocess.run(command, cwd=HERE, check=False).returncode
 
 

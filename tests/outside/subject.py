@@ -4,7 +4,7 @@ import sys
 
 from runtype_mcp.http.app import serve
 from runtype_mcp.server import RuntypeServer, build_server
-from runtype_mcp.settings import load
+from runtype_mcp.settings import Settings
 
 __all__ = ["HTTP", "STDIO", "build", "serve"]
 
@@ -14,4 +14,4 @@ HTTP = (sys.executable, "-m", "runtype_mcp", "http", "--sandbox", "--port", "0")
 
 def build() -> RuntypeServer:
     """The server as `runtype-mcp --sandbox` builds it."""
-    return build_server(load({}, sandbox=True))
+    return build_server(Settings.from_env({}, sandbox=True))

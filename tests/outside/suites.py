@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MODULES = HERE / "node_modules"
 SCOPE = MODULES / "@modelcontextprotocol"
+CONVERTERS = HERE / "converters"
 
 Outcomes = dict[str, str]
 """Check -> `passed`, `warned`, `skipped` or `failed`; after a colon, why."""
@@ -39,6 +40,26 @@ def install() -> None:
     lock, installed = HERE / "package-lock.json", MODULES / ".package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         subprocess.run(["npm", "ci"], cwd=HERE, check=True)
+
+
+def environment(pins: Path) -> Path:
+    """The folder of programs of an environment that has what `pins` names, and nothing else; made if it is not there.
+
+    Each tool has its own, because they disagree on what they need, and because none may join in the project's.
+    """
+    home = HERE / ".venv" / pins.stem
+    done = home / pins.name
+    if not done.exists() or done.read_text() != pins.read_text():
+        commands: tuple[list[str | Path], ...] = (
+            [_uv(), "venv", "--clear", "--python", sys.executable, home],
+            [_uv(), "pip", "sync", "--python", home / "bin/python", pins],
+        )
+        for command in commands:
+            run = _run(command, 600, env=_clean())
+            if run.returncode != 0:
+                raise OutsideError(f"{pins.name} is not installed:\n{run.stderr}")
+        done.write_text(pins.read_text())
+    return home / "bin"
 
 
 def _run(command: Sequence[str | Path], seconds: float = 120, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -123,17 +144,27 @@ def _scenario(checks: list[dict[str, str]]) -> str:
 
 def typescript(script: str, *target: str) -> Outcomes:
     """A client drives the tools end to end, and answers the questions that a person would."""
-    run = _node(HERE / script, *target)
+    return _printed(script, _node(HERE / script, *target))
+
+
+def _printed(name: str, run: subprocess.CompletedProcess[str]) -> Outcomes:
     try:
         outcomes: Outcomes = json.loads(run.stdout)
     except ValueError:
-        raise OutsideError(f"{script} did not finish:\n{run.stderr}") from None
+        raise OutsideError(f"{name} did not finish:\n{run.stderr}") from None
     return outcomes
 
 
 def typescript_http(script: str) -> Outcomes:
     with _listening(subject.HTTP) as url:
         return typescript(script, url)
+
+
+def converter(framework: str, *how: str) -> Outcomes:
+    """An agent framework converts the tools for its models, and calls them as a model would."""
+    python = environment(CONVERTERS / f"{framework}.txt") / "python"
+    module = f"tests.outside.converters.{framework.replace('-', '_')}"
+    return _printed(framework, _run([python, "-m", module, *how, *subject.STDIO], env=_clean()))
 
 
 def _inspect(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -211,7 +242,7 @@ def _uv() -> str:
 
 
 def _clean() -> dict[str, str]:
-    """The environment without what would lend the bundle this checkout's code or packages."""
+    """The environment without what would lend others this checkout's code or packages."""
     lent = ("PYTHONPATH", "VIRTUAL_ENV")
     path = os.pathsep.join([str(Path(_uv()).parent), os.environ["PATH"]])
     # uv brings its own list of authorities, which lacks that of a proxy in between; pip and npm ask the system.
@@ -227,5 +258,10 @@ SUITES: dict[str, Callable[[], Outcomes]] = {
     "typescript-modern-http": functools.partial(typescript_http, "typescript_modern.mjs"),
     "inspector-stdio": functools.partial(inspector, *subject.STDIO),
     "inspector-http": inspector_http,
+    "google-genai": functools.partial(converter, "google-genai"),
+    "openai-agents": functools.partial(converter, "openai-agents"),
+    "openai-agents-strict": functools.partial(converter, "openai-agents", "strict"),
+    "langchain-mcp-adapters": functools.partial(converter, "langchain-mcp-adapters"),
+    "pydantic-ai": functools.partial(converter, "pydantic-ai"),
     "bundle": bundle,
 }

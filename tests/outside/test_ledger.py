@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from tests.outside import ledger
-from tests.outside.suites import HERE, SUITES
+from tests.outside.suites import CONVERTERS, HERE, SUITES
 
 UNSCORED = {
     "http-custom-header-server-validation",
@@ -87,3 +87,17 @@ def test_the_tools_are_pinned_exactly_and_the_lock_file_names_no_registry() -> N
     for name, locked in lock.items():
         assert "resolved" not in locked, name
         assert name == "" or "integrity" in locked, name
+
+
+def test_every_environment_is_pinned_exactly_and_names_no_registry() -> None:
+    frameworks = sorted(CONVERTERS.glob("*.txt"))
+    assert {pins.stem for pins in frameworks} == {
+        suite.removesuffix("-strict")
+        for suite, groups in entries().items()
+        if "the nine tools convert" in groups["passed"]
+    }
+    for pins in HERE / "schemathesis.txt", *frameworks:
+        lines = [line for line in pins.read_text().splitlines() if not line.startswith("#")]
+        assert len(lines) > 20
+        for line in lines:
+            assert re.fullmatch(r"[A-Za-z0-9_.-]+==\d[\w.]*( ; [\w .'<>=!-]+)?", line), line

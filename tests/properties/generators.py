@@ -16,12 +16,9 @@ from mcp import Client
 from starlette.types import ASGIApp
 
 from runtype_mcp.sandbox.seed import seed
-from runtype_mcp.sandbox.serve import running
 from runtype_mcp.sandbox.store import Record, Store
 from runtype_mcp.server import RuntypeServer, build_server
-from runtype_mcp.settings import load
-from runtype_mcp.tools.last_read import Seen
-from tests.support import KEY, MODERN, Api, SwappableApp, text_of
+from tests.support import KEY, MODERN, Api, ForgetfulState, SwappableApp, no_wait, running, settings_for, text_of
 
 
 @dataclass
@@ -41,7 +38,6 @@ class Bench:
         self.api.store.put(*self.tokens)
         self.api.install()
         self.api.stage.app = around(self.api.stage.app)
-        self.server.app.seen = Seen()
         return self.portal.call(partial(self.client.call_tool, tool, arguments))
 
     @property
@@ -55,7 +51,7 @@ def bench() -> Iterator[Bench]:
     seed(store)
     with running(stage) as url, start_blocking_portal() as portal:
         api = Api(url, stage, store).install()
-        server = build_server(load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": url}))
+        server = build_server(settings_for(api), state=ForgetfulState(), sleep=no_wait)
         with portal.wrap_async_context_manager(Client(server, mode=MODERN)) as client:
             schemas = {tool.name: tool.input_schema for tool in portal.call(client.list_tools).tools}
             yield Bench(portal, server, client, api, tuple(reversed(store.newest_first())), schemas)

@@ -1,3 +1,4 @@
+import ipaddress
 import re
 import unicodedata
 from urllib.parse import urlsplit
@@ -10,15 +11,22 @@ from runtype_mcp.policy.origins import (
     OriginError,
     added,
     admits,
-    covers,
+    is_custom_scheme,
     is_localhost,
     is_open,
     is_plain_http,
+    is_public_wildcard,
     is_wildcard,
     normalise,
     removed,
 )
 from runtype_mcp.policy.redaction import contains_secret
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Whether `wide` admits everything that `narrow` admits."""
+    return added([wide], [narrow]) == []
+
 
 modest = settings(max_examples=150, deadline=None)
 
@@ -102,28 +110,41 @@ def test_a_path_is_always_refused_with_the_origin_before_it(entry: str, path: st
 
 
 @modest
-@given(ANYTHING)
-def test_facts_about_any_text_are_facts_about_one_kind_of_entry(text: str) -> None:
-    kinds = [is_open(text), is_localhost(text) or is_plain_http(text)]
-    assert kinds.count(True) <= 1
-    assert not (is_localhost(text) and is_plain_http(text))
-    if is_wildcard(text):
-        assert not is_open(text)
+@given(ANYTHING | ENTRIES)
+def test_facts_about_any_text_agree_and_it_covers_itself(text: str) -> None:
+    assert [is_open(text), is_wildcard(text)].count(True) <= 1
+    assert [is_custom_scheme(text), is_localhost(text), is_plain_http(text)].count(True) <= 1
+    assert is_wildcard(text) or not is_public_wildcard(text)
+    assert admits([text], text)
+
+
+NUMBERS = ["{}", "0x{:x}", "0{:o}", "0X{:X}"]
+
+
+def _ipv4(address: int, parts: int, forms: list[str], data: st.DataObject) -> str:
+    """An IPv4 address in one of the spellings that browsers take: one to four numbers, each in one of three bases."""
+    bits = 8 * (5 - parts)
+    first = [address >> shift & 255 for shift in (24, 16, 8)][: parts - 1]
+    return ".".join(data.draw(st.sampled_from(forms)).format(number) for number in [*first, address & (1 << bits) - 1])
 
 
 @modest
-@given(st.one_of(ENTRIES, ANYTHING))
-def test_an_entry_covers_itself(entry: str) -> None:
-    assert covers(entry, entry)
-    assert admits([entry], entry)
-    assert added([entry], [entry]) == []
-
-
-@modest
-@given(ENTRIES, ENTRIES, st.one_of(EXACT, st.just("native")))
-def test_what_covers_an_entry_admits_all_that_it_admits(wide: str, narrow: str, origin: str) -> None:
-    if covers(wide, narrow) and admits([narrow], origin):
-        assert admits([wide], origin)
+@given(st.integers(0, 2**24 - 1), st.integers(1, 4), st.sampled_from(["http", "https"]), st.data())
+def test_every_spelling_of_this_machine_is_localhost(low: int, parts: int, scheme: str, data: st.DataObject) -> None:
+    address = 127 << 24 | low
+    plain = str(ipaddress.IPv4Address(address))
+    groups = f"{address >> 16:x}:{address & 0xFFFF:04x}"
+    for host in (
+        _ipv4(address, parts, NUMBERS, data),
+        f"[::ffff:{plain}]",
+        f"[0:0:0:0:0:FFFF:{groups}]",
+        f"[::{plain}]",
+    ):
+        wide = data.draw(st.sampled_from([host, host.translate({c: c + 0xFEE0 for c in range(48, 58)})]))
+        assert is_localhost(f"{scheme}://{wide}:3000"), wide
+        assert not is_localhost(f"app://{host}")
+    other = data.draw(st.integers(1 << 24, 2**32 - 1).filter(lambda number: number >> 24 != 127))
+    assert not is_localhost(f"{scheme}://{_ipv4(other, parts, NUMBERS, data)}")
 
 
 @modest

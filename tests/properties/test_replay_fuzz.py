@@ -1,6 +1,6 @@
-"""Whatever a client says, in whatever pieces: the front and the SDK behind it answer as the SDK alone does.
+"""Whatever a client sends, in whatever pieces: the replay and the SDK after it answer as without a replay.
 
-All conversations share one cache, so a wrong answer that one of them leaves behind is found by another.
+All sessions share one cache, so a wrong reply that one of them leaves behind is found by another.
 """
 
 import json
@@ -13,23 +13,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtype_mcp.stdio import reply_cache
-from tests.stdio.test_replay import (
+from tests.stdio.sessions import (
     CALL,
     INITIALIZED,
     LEGACY_START,
     LISTS,
     MODERN_START,
-    ODD,
     StdioPair,
     converse,
     envelope,
     hello,
     id_of,
     ids,
+    lines_of,
     notification,
     request,
 )
+from tests.stdio.test_replay import ODD
+from tests.stdio.test_transport import MALFORMED
 
 names = st.sampled_from([0, 1, "1", "a"])
 versions = st.sampled_from(["2024-11-05", "2025-11-25", "1999-01-01", "2026-07-28"])
@@ -43,7 +44,8 @@ asked = st.builds(request, names, methods, params)
 greeted = st.builds(hello, versions, st.sampled_from([None, {"elicitation": {}}]), names)
 told = st.sampled_from([INITIALIZED, notification("notifications/roots/list_changed"), notification("notifications/x")])
 cancelled = st.builds(lambda name: notification("notifications/cancelled", {"requestId": name}), names)
-odd = st.sampled_from([line for line in ODD if len(line) < 10_000])
+MALFORMED_IDS = {line: json.dumps(name) for line, _, name in MALFORMED if isinstance(line, str) and len(line) < 10_000}
+odd = st.sampled_from([*ODD, *MALFORMED_IDS])
 lines = st.lists(asked | asked | asked | greeted | told | cancelled | odd | st.just(CALL), max_size=10)
 # The last to be answered, so that an answer which nobody waits for has been given by then.
 LAST = [request(f"last {n}", "tools/list", params) for n, params in enumerate((None, envelope()))] + [
@@ -54,21 +56,18 @@ LAST = [request(f"last {n}", "tools/list", params) for n, params in enumerate((N
 cuts = st.lists(st.integers(0, 3000), max_size=6)
 
 
-def _named(line: str) -> str | None:
-    """The id that a line cancels, or that it may or may not get an answer to."""
-    if line in ODD:
-        return id_of(line)
-    return json.dumps(json.loads(line)["params"]["requestId"]) if '"requestId"' in line else None
+def _unsure(line: str) -> set[str]:
+    """The ids that a line cancels, or that may or may not get an answer because of it; without quotes."""
+    names = {id_of(line), MALFORMED_IDS.get(line)} if line in ODD or line in MALFORMED_IDS else set()
+    if '"requestId"' in line:
+        names.add(json.dumps(json.loads(line)["params"]["requestId"]))
+    return {name.strip('"') for name in names if name}  # "1" cancels 1 too
 
 
-@pytest.mark.parametrize("in_threads", [False, True])
 @pytest.mark.parametrize("leaves_early", [False, True])
-def test_the_front_answers_as_the_sdk_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves_early: bool, in_threads: bool
-) -> None:
-    monkeypatch.setattr(reply_cache, "_KEPT", 100_000)
-    pair = StdioPair(tmp_path).warmed(LEGACY_START, MODERN_START)
-    pair.in_threads, pair.answered, runs = in_threads, 0, 0
+def test_with_a_replay_it_answers_as_without(tmp_path: Path, leaves_early: bool) -> None:
+    pair = StdioPair(tmp_path, max_replies=100_000).warmed(LEGACY_START, MODERN_START)
+    pair.replayed_sessions, runs = 0, 0
 
     @settings(max_examples=200, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
     @given(opening, lines, cuts)
@@ -77,17 +76,17 @@ def test_the_front_answers_as_the_sdk_alone(
         if not opening:  # the SDK takes this for a handshake too, some moments after it went on to the next line
             lines = [line for line in lines if "notifications/initialized" not in line]
         said = [*opening, *lines, *LAST]
-        unsure = {name.strip('"') for line in said if (name := _named(line))}  # "1" cancels 1 too
+        unsure = {name for line in said for name in _unsure(line)}
         sure = Counter({name: n for name, n in ids(said).items() if name.strip('"') not in unsure})
-        whole = "".join(f"{line}\n" for line in said).encode()
-        uncancelled = "".join(f"{line}\n" for line in said if "notifications/cancelled" not in line).encode()
+        whole = lines_of(said)
+        uncancelled = lines_of(line for line in said if "notifications/cancelled" not in line)
         expected = Counter(converse(pair.alone, [uncancelled], sure))
         edges = [0, *sorted(cut for cut in cuts if cut < len(whole)), len(whole)]
         pieces = [whole[start:end] for start, end in pairwise(edges)]
 
-        answers = converse(pair.fronted, pieces, Counter() if leaves_early else sure)
+        answers = converse(pair.replayed, pieces, Counter() if leaves_early else sure)
         runs += 1
-        assert ids(answers) <= ids(said)
+        assert set(ids(answers)) <= {*ids(said), *MALFORMED_IDS.values()}
         if leaves_early:
             assert Counter(line for line in answers if b'"Connection closed"' not in line) <= expected
         else:
@@ -97,7 +96,7 @@ def test_the_front_answers_as_the_sdk_alone(
                 assert id_of(answers[0]) == '"hello"'
 
     holds()
-    assert 0 < pair.answered < runs
+    assert 0 < pair.replayed_sessions < runs
 
 
 def _of(names: Counter[str], answers: Iterable[bytes]) -> Counter[bytes]:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtype_mcp.tools import SPECS
-from tests.faults.clock import hurry
 from tests.properties.generators import Bench, bench, checked
 from tests.support import AGENT, KEY
 
@@ -161,8 +160,7 @@ def spoiling(changes: list[Whole | Part | None]) -> Callable[[ASGIApp], ASGIApp]
 
 @pytest.fixture(scope="module", name="bench")
 def _bench() -> Iterator[Bench]:
-    with pytest.MonkeyPatch.context() as monkeypatch, bench() as made:
-        hurry(monkeypatch)
+    with bench() as made:
         yield made
 
 

@@ -5,8 +5,9 @@ import unicodedata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtype_mcp.policy.redaction import INVISIBLE, contains_secret
+from runtype_mcp.policy.redaction import contains_secret
 from runtype_mcp.policy.sanitize import CUT, fence, for_question, sanitize_line
+from runtype_mcp.policy.visible import visible
 
 modest = settings(max_examples=150, deadline=None)
 
@@ -24,7 +25,9 @@ PIECES = st.sampled_from([
 # fmt: on
 MARKERS = st.builds(
     "{}{}visitor{}text".format,
-    st.sampled_from(["<", "\uff1c", "\ufe64", "&lt;", "&LT;", "&#60;", "&#x3c;"]),
+    st.sampled_from(
+        ["<", "\uff1c", "\ufe64", "\u2039", "\u276e", "\u02c2", "&lt;", "&LT;", "&#60;", "&#x3c;", "&lang;"]
+    ),
     st.sampled_from(["", "/", " ", "\u200b", "&amp;", "&#x3c;"]),
     st.sampled_from(["-", "_", " ", "\u200b-"]),
 )
@@ -36,13 +39,15 @@ HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 def _has_marker(text: str) -> bool:
     """Whether a reader can take something in it for our marker, whichever way the bracket is written."""
     read = unicodedata.normalize("NFKC", html.unescape(text))
-    return re.search(r"<[\W_]{0,3}visitor[\W_]{0,3}text", read, re.IGNORECASE) is not None
+    return (
+        re.search(r"[<\u2039\u276e\u02c2\u27e8\u3008][\W_]{0,3}visitor[\W_]{0,3}text", read, re.IGNORECASE) is not None
+    )
 
 
 def _is_plain(text: str) -> bool:
     return (
         not any(unicodedata.category(c) in HIDDEN for c in text)
-        and not INVISIBLE.search(text)
+        and visible(text) == text
         and text == " ".join(text.split())
     )
 
@@ -102,7 +107,7 @@ def test_a_fence_cannot_be_closed_from_inside(lines: list[str]) -> None:
 @given(TEXTS)
 def test_a_name_cannot_leave_its_place_in_a_question(name: str) -> None:
     shown = for_question(name, "fallback")
-    assert 0 < len(shown) <= 80
+    assert 0 < len(shown) <= 255
     assert _is_plain(shown)
     assert not contains_secret(shown)
     assert not set(shown) & set('"`<>[]{}\\\u201c\u201d\u2018\u201e\uff1c\uff1e\uff02')

@@ -24,10 +24,10 @@ from opentelemetry.trace import SpanKind
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtype_mcp import commands
-from runtype_mcp.policy.redaction import bare
+from runtype_mcp.policy.visible import visible
 from runtype_mcp.sandbox.rules import DEFAULTS
 from runtype_mcp.sandbox.store import Record, Store, digest
-from runtype_mcp.settings import load
+from runtype_mcp.settings import Settings
 
 USUAL_KEY = f"rt_live_{digest('canary key'):064x}"[:40]
 UNUSUAL_KEY = "Zq7wKxT2mVb9LpRd4HsYc8NfJg3UaEo6WiXyBtQk"
@@ -87,7 +87,7 @@ class Watch:
         self._known[name] = blocks(secret)
 
     def seen_in(self, text: str) -> set[str]:
-        readings = text + "\n" + bare(unquote(text))
+        readings = text + "\n" + visible(unquote(text))
         return {name for name, parts in self._known.items() if any(part in readings for part in parts)}
 
 
@@ -291,7 +291,7 @@ class Exits:
         files = {}
         for file in sorted(self._folder.rglob("*")):
             if file.is_file() and file.relative_to(self._folder) != Path("files/.env"):
-                files[str(file.relative_to(self._folder))] = f"{file.name}\n{file.read_text()}"
+                files[str(file.relative_to(self._folder))] = f"{file.name}\n{file.read_text(errors='replace')}"
                 file.unlink()
         return {"logs": log, "spans": spans, **files}
 
@@ -307,7 +307,7 @@ def recorded(folder: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
     installed: dict[str, Any] = {}
     with monkeypatch.context() as patch:
         patch.setattr(logging, "basicConfig", lambda **options: installed.update(options))
-        commands._log(load({"RUNTYPE_API_KEY": key, "RUNTYPE_MCP_LOG_LEVEL": "DEBUG"}))
+        commands.log_to_stderr(Settings.from_env({"RUNTYPE_API_KEY": key, "RUNTYPE_MCP_LOG_LEVEL": "DEBUG"}))
     (handler,) = installed["handlers"]
     handler.stream = log = io.StringIO()
     exporter = InMemorySpanExporter()

@@ -8,10 +8,8 @@ import httpx2 as httpx
 import pytest
 
 from runtype_mcp.sandbox.app import create_app
-from runtype_mcp.sandbox.faults import Faults
-from runtype_mcp.sandbox.serve import running
 from runtype_mcp.sandbox.store import Store
-from tests.support import SwappableApp
+from tests.support import SwappableApp, running
 
 TOKENS = "/v1/client-tokens"
 FLOW, OTHER_FLOW = "flow_01jv0000000000000000000001", "flow_01jv0000000000000000000002"
@@ -24,15 +22,12 @@ class Sandbox:
     """An app under test, and an HTTP client that talks to it."""
 
     store: Store
-    faults: Faults
     url: str
     http: httpx.Client
     _stage: SwappableApp
 
     def install(self, **options: Any) -> None:
-        app = create_app(self.store, faults=self.faults, **options)
-        self.received: list[Any] = app.state.received
-        self._stage.app = app
+        self._stage.app = create_app(self.store, **options)
 
     def create(self, **fields: Any) -> dict[str, Any]:
         """Make a live token for one agent, other `fields` aside; the whole answer."""
@@ -62,7 +57,7 @@ def _staged() -> Iterator[tuple[SwappableApp, str, httpx.Client]]:
 def sandbox(_staged: tuple[SwappableApp, str, httpx.Client]) -> Sandbox:
     """An empty sandbox."""
     stage, url, http = _staged
-    sandbox = Sandbox(Store(), Faults(), url, http, stage)
+    sandbox = Sandbox(Store(), url, http, stage)
     sandbox.install()
     return sandbox
 

@@ -7,8 +7,8 @@ import httpx2 as httpx
 import pytest
 
 from runtype_mcp.sandbox.app import create_app
-from runtype_mcp.sandbox.seed import seed_many
 from runtype_mcp.sandbox.store import Record
+from tests.support import seed_many
 
 from .conftest import AGENT, FLOW, OTHER_AGENT, OTHER_FLOW, TOKENS, VERSION, Sandbox
 
@@ -245,22 +245,10 @@ def test_risky_origins_are_warned_about(sandbox: Sandbox, environment: str, orig
     assert sandbox.http.put(path, json={}).json()["warnings"] == answer["warnings"]
 
 
-def test_the_app_tells_what_it_received(sandbox: Sandbox) -> None:
-    sandbox.http.get(TOKENS, params={"limit": 1})
-    sandbox.http.post(TOKENS, json={"name": "x"})
-    sandbox.http.put(f"{TOKENS}/ct_a%2Fb", content=b"{")
-    assert sandbox.received == [
-        ("GET", f"{TOKENS}?limit=1", None),
-        ("POST", TOKENS, {"name": "x"}),
-        ("PUT", f"{TOKENS}/ct_a%2Fb", None),
-    ]
-
-
 def test_every_answer_has_a_request_id_of_its_own(sandbox: Sandbox) -> None:
-    sandbox.faults.add("html_502", path="/conversations")
-    paths = [TOKENS, f"{TOKENS}/nonsense", "/elsewhere", f"{TOKENS}/ct_1/conversations"]
-    ids = [sandbox.http.get(path).headers["x-request-id"] for path in paths]
-    assert len(set(ids)) == len(paths)
+    paths = [TOKENS, f"{TOKENS}/ct_01kunknown", "/v1/unknown"]
+    ids = {sandbox.http.get(path).headers["x-request-id"] for path in paths}
+    assert len(ids) == len(paths)
 
 
 def test_half_a_surrogate_pair_survives_the_journey(sandbox: Sandbox) -> None:

@@ -32,8 +32,17 @@ def client(sandbox: Sandbox) -> Iterator[RuntypeApi]:
 
 
 @pytest.fixture
-async def async_client(sandbox: Sandbox) -> AsyncIterator[AsyncRuntypeApi]:
-    async with httpx.AsyncClient() as http:
+def sent() -> list[tuple[str, str]]:
+    """Method, path and query of each request of the asynchronous client."""
+    return []
+
+
+@pytest.fixture
+async def async_client(sandbox: Sandbox, sent: list[tuple[str, str]]) -> AsyncIterator[AsyncRuntypeApi]:
+    async def keep(request: httpx.Request) -> None:
+        sent.append((request.method, request.url.raw_path.decode()))
+
+    async with httpx.AsyncClient(event_hooks={"request": [keep]}) as http:
         yield AsyncRuntypeApi(base_url=sandbox.url, authorization=KEY, api_key=KEY, httpx_client=http, max_retries=0)
 
 
@@ -82,7 +91,9 @@ def test_the_sync_client_completes_all_eight_operations(sandbox: Sandbox, client
 
 
 @pytest.mark.anyio
-async def test_the_async_client_completes_all_eight_operations(sandbox: Sandbox, async_client: AsyncRuntypeApi) -> None:
+async def test_the_async_client_completes_all_eight_operations(
+    async_client: AsyncRuntypeApi, sent: list[tuple[str, str]]
+) -> None:
     api = async_client.client_tokens
     created = await api.create_client_token(name="My Chat Widget", **WIDGET)
     token_id = created.client_token.id
@@ -95,7 +106,7 @@ async def test_the_async_client_completes_all_eight_operations(sandbox: Sandbox,
     assert (await api.regenerate_client_token(token_id)).token != created.token
     assert (await api.list_conversations_for_client_token(token_id, flow_id=FLOW)).conversations == []
     assert (await api.delete_client_token(token_id)).success is True
-    assert [(method, path.replace(token_id, "{id}")) for method, path, _ in sandbox.received] == [
+    assert [(method, path.replace(token_id, "{id}")) for method, path in sent] == [
         ("POST", TOKENS),
         ("GET", TOKENS),
         ("GET", f"{TOKENS}?limit=10"),

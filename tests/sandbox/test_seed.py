@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runtype_mcp.sandbox.seed import seed, seed_many
+from runtype_mcp.sandbox.seed import seed
 from runtype_mcp.sandbox.store import Record, Store
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -119,11 +119,3 @@ def test_conversations_of_flows_can_be_told_apart(records: list[Record]) -> None
 def test_some_visitors_are_hostile(records: list[Record], pattern: str) -> None:
     texts = [f"{e['name']} {e['firstMessage']}" for record in records for e in record.conversations]
     assert any(re.search(pattern, text) for text in texts)
-
-
-def test_seed_many_adds_that_many_distinct_tokens() -> None:
-    store = Store()
-    seed_many(store, 1000, NOW)
-    made = store.newest_first()
-    assert len(made) == len({record.value for record in made}) == len(store) == 1000
-    assert {record.token["environment"] for record in made} == {"live", "test"}

@@ -22,7 +22,6 @@ from mcp.shared.exceptions import MCPError
 
 from runtype_mcp.policy.sanitize import names_match
 from runtype_mcp.server import build_server
-from runtype_mcp.settings import load
 from runtype_mcp.tools import approval
 from tests.confirmations import (
     CREATE_OPEN,
@@ -31,6 +30,7 @@ from tests.confirmations import (
     GATED,
     REGENERATE,
     SHOW_OPEN,
+    SITE,
     Case,
     Json,
     code_in,
@@ -39,7 +39,7 @@ from tests.confirmations import (
     put,
     went_ahead,
 )
-from tests.support import AGENT, KEY, LEGACY, MODERN, Answer, Api, accept, mcp_client, text_of
+from tests.support import AGENT, LEGACY, MODERN, Answer, Api, accept, mcp_client, settings_for, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -292,7 +292,7 @@ async def test_a_twin_that_appeared_while_the_person_was_asked_stops_a_create(ap
 
 async def test_use_in_the_meantime_is_no_change(api: Api, era: str) -> None:
     def answer(_: str) -> mcp_types.ElicitResult:
-        alter(api, lastUsedAt="2031-01-02T03:04:05.000Z")
+        alter(api, lastUsedAt="2031-01-01T23:04:05.000Z")
         return YES
 
     async with mcp_client(api, era, answer) as model:
@@ -437,7 +437,7 @@ async def test_an_empty_elicitation_capability_means_forms(api: Api, era: str, m
 @asynccontextmanager
 async def over_http(api: Api, approval: str, **options: Any) -> AsyncIterator[tuple[Client, list[str]]]:
     """A client of the older era, which could ask, over an HTTP transport with these options."""
-    settings = load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url, "RUNTYPE_MCP_APPROVAL": approval})
+    settings = settings_for(api, RUNTYPE_MCP_APPROVAL=approval)
     server = build_server(settings)
     app = server.streamable_http_app(**options)
     asked: list[str] = []
@@ -606,7 +606,7 @@ async def test_an_accepted_answer_that_arrives_three_times_at_once_acts_once(
 
 async def test_one_question_asked_twice_at_once_lets_one_call_through(api: Api) -> None:
     # Older clients are asked while their call waits, so two of the same call can both be waiting for a yes.
-    settings = load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url})
+    settings = settings_for(api)
     waiting: list[str] = []
     both = anyio.Event()
 
@@ -734,8 +734,9 @@ async def test_the_same_question_is_asked_while_only_use_changes(api: Api, era: 
         for case in ON_A_TOKEN:
             model.asked.clear()
             yes = confirmed(case, prepare(api, case))
+            alter(api, lastUsedAt="2031-01-01T03:04:05.000Z")
             await model.call(case.tool, **yes)
-            alter(api, lastUsedAt="2031-01-01T03:04:05.000Z", updatedAt="2031-01-01T03:04:05.000Z")
+            alter(api, lastUsedAt="2031-01-01T23:04:05.000Z", updatedAt="2031-01-01T23:04:05.000Z")
             await model.call(case.tool, **yes)
             assert len(model.asked) == 2
             assert len(set(model.asked)) == 1
@@ -786,24 +787,58 @@ async def test_a_form_has_one_required_field_without_a_default(api: Api) -> None
 
 
 @pytest.mark.parametrize("policy", ["auto", "human"])
-async def test_a_key_of_any_shape_in_a_name_is_in_no_question_and_no_ticket(
+async def test_a_key_of_any_shape_is_in_no_question_and_no_ticket(
     api: Api, era: str, policy: str, tmp_path: Path
 ) -> None:
     """No pattern knows such a key; the redactor does, and a question and a file are exits like any other."""
-    async with mcp_client(api, era) as setup:
-        token = await setup.create()
     key = "q7Zk2Lw9Xr4Tn8Vb1Mc6Hd3Pf5Gj0SyAeUiOoWtB"
-    (record,) = api.store.newest_first()
-    api.store.put(replace(record, token=record.token | {"name": f"Shop {key}"}))
+    token = put(api.store, allowedOrigins=[f"https://{key}.example"])
     api.install(keys=[key])
     answer = mcp_types.ElicitResult(action="decline") if policy == "auto" else None
     async with mcp_client(api, era, answer, RUNTYPE_API_KEY=key, RUNTYPE_MCP_APPROVAL=policy) as model:
-        text = await model.text(
-            "delete_client_token", client_token=token["id"], confirm=True, expected_name=f"Shop {key}"
-        )
-    tickets = tmp_path / "state" / "tickets.json"
-    assert (len(model.asked), tickets.exists()) == ((1, False) if policy == "auto" else (0, True))
-    shown = [text, *model.asked, *([tickets.read_text()] if tickets.exists() else [])]
-    assert all("Shop" in said for said in shown[1:])
+        change = {"client_token": token, "allowed_origins": ["https://a.example", "native"]}
+        text = await model.text("update_client_token", **change, confirm=True, expected_name="Shop")
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "state").glob("state.db*")).decode(errors="replace")
+    assert (len(model.asked), "Shop" in kept) == ((1, False) if policy == "auto" else (0, True))
+    shown = [text, *model.asked, kept]
+    assert "[redacted]" in "".join(shown)
     assert not [said for said in shown if key in said]
     assert api.writes == []
+
+
+async def test_an_own_key_cannot_be_typed_as_a_name(api: Api) -> None:
+    key = "q7Zk2Lw9Xr4Tn8Vb1Mc6Hd3Pf5Gj0SyAeUiOoWtB"
+    token = put(api.store, name=f"Shop {key}")
+    async with mcp_client(api, MODERN, YES, RUNTYPE_API_KEY=key) as model:
+        text = await model.text("delete_client_token", client_token=token, confirm=True, expected_name=f"Shop {key}")
+        assert "the server's own API key" in text
+        assert key not in text
+        assert not model.asked
+
+
+# All of it, or not at all
+
+
+async def test_every_change_is_named_in_the_question_worst_first(api: Api) -> None:
+    """The caller chooses the order, so what is cut off would be what they want to hide."""
+    arguments = prepare(api, EXPOSE) | {
+        "allowed_origins": [SITE, *(f"https://*.{n}.example" for n in range(30)), "*"],
+        "agent_ids": [AGENT, *(f"agent_01jv00000000000000000000{n:02}" for n in range(10, 20))],
+    }
+    async with mcp_client(api, MODERN, DOES_NOT["decline"]) as model:
+        await model.call(EXPOSE.tool, **confirmed(EXPOSE, arguments))
+        (question,) = model.asked
+    for named in (*arguments["allowed_origins"][1:], *arguments["agent_ids"][1:]):
+        assert named in question
+    assert " more" not in question.replace("more can be spent", "")
+    assert question.index("'*'") < question.index("https://*.0.example")
+
+
+@pytest.mark.parametrize("policy", ["auto", "human", "flag"])
+async def test_a_change_too_large_to_be_shown_is_refused(api: Api, era: str, policy: str) -> None:
+    arguments = prepare(api, EXPOSE) | {"allowed_origins": [*(f"https://*.{n}.example" for n in range(300)), "*"]}
+    async with mcp_client(api, era, YES, RUNTYPE_MCP_APPROVAL=policy) as model:
+        for call in (arguments, confirmed(EXPOSE, arguments)):
+            text = refused(api, EXPOSE, await model.call(EXPOSE.tool, **call))
+            assert "Split it into several calls." in text
+        assert not model.asked

@@ -62,7 +62,7 @@ async def test_a_value_is_replaced_once_and_the_file_holds_the_one_that_lives(
         (record,) = api.store.newest_first()
     assert len(api.writes) == 2, "a create and one regeneration"
     assert len(failed) == 2
-    assert all("changed" in text and "Nothing was changed." in text for text in failed)
+    assert all("Nothing was" in text for text in failed)
     assert (tmp_path / ".env").read_text() == f"CHAT={record.value}\n"
 
 

@@ -1,11 +1,13 @@
 """get_client_token_value: into the result, into a file, or only compared."""
 
+import os
 from pathlib import Path
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
-from tests.confirmations import put
-from tests.support import MODERN, Api, McpClient, mcp_client
+from tests.confirmations import SITE, put
+from tests.support import AGENT, MODERN, Api, McpClient, mcp_client
 from tests.tools.checks import VALUE, Json, call, not_sent, refusal
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def at(root: Path) -> Json:
-    return {"answer": None, "RUNTYPE_MCP_FILES_ROOT": str(root)}
+    return {"RUNTYPE_MCP_FILES_ROOT": str(root)}
 
 
 def names(folder: Path) -> list[str]:
@@ -50,11 +52,11 @@ async def test_a_value_that_origins_protect_is_shown_at_once(api: Api, era: str)
 
 async def test_a_value_goes_into_a_file_and_not_into_the_result(api: Api, era: str, root: Path) -> None:
     target = put(api.store, allowedOrigins=["*"])
-    (root / ".env").write_text(f"A=1\nCHAT_TOKEN={VALUE}\nB=2\n")
+    (root / ".env").write_text("A=1\nCHAT_TOKEN=\nB=2\n")
     async with mcp_client(api, era, **at(root)) as model:
         data = await call(api, model, TOOL, client_token=target, **INTO)
         assert "value" not in data
-        for fact in (".env", "CHAT_TOKEN", value_of(api, target)[-4:]):
+        for fact in (str(root / ".env"), "CHAT_TOKEN", value_of(api, target)[-4:]):
             assert fact in data["delivered"]
     assert (root / ".env").read_text() == f"A=1\nCHAT_TOKEN={value_of(api, target)}\nB=2\n"
     assert (root / ".env").stat().st_mode & 0o777 == 0o600
@@ -133,19 +135,58 @@ async def test_a_variable_that_holds_something_else_is_not_overwritten(api: Api,
     async with mcp_client(api, MODERN, **at(root)) as model:
         into = {"deliver": "env_file", "env_file": ".env:DATABASE_URL"}
         text = await refusal(api, model, TOOL, client_token=target, **into)
+        assert "would be lost" in await refusal(api, model, TOOL, client_token=target, **into, replace=True)
     assert "would be lost" in text
     assert OTHER not in text
     assert (root / ".env").read_text() == content
 
 
-@pytest.mark.parametrize("before", ["", "CHAT_TOKEN=\n", "CHAT_TOKEN=ct_test_old_0123456789abcdef\n"])
-async def test_a_variable_that_holds_a_client_token_or_nothing_is(api: Api, root: Path, before: str) -> None:
-    (root / ".env").write_text(before)
+@pytest.mark.parametrize("policy", ["auto", "human", "flag", "deny"])
+async def test_another_tokens_value_is_replaced_only_on_an_explicit_word(
+    api: Api, era: str, root: Path, policy: str
+) -> None:
+    """The API may not be able to show it again: a value from before values were stored would be lost for good."""
+    (root / ".env").write_text(f"CHAT_TOKEN={VALUE}\n")
+    target = put(api.store, environment="test")
+    async with mcp_client(api, era, **at(root), RUNTYPE_MCP_APPROVAL=policy) as model:
+        calls: dict[str, Json] = {
+            TOOL: {"client_token": target},
+            "create_client_token": {"name": "New", "allowed_origins": SITE, "agent_ids": AGENT},
+            "regenerate_client_token": {"client_token": target, "confirm": True, "expected_name": "Shop"},
+        }
+        for tool, more in calls.items():
+            text = await refusal(api, model, tool, **more, **INTO)
+            assert VALUE[-4:] in text
+            assert "set replace to true" in text
+        assert (root / ".env").read_text() == f"CHAT_TOKEN={VALUE}\n"
+        data = await call(api, model, TOOL, client_token=target, **INTO, replace=True)
+        assert f"it replaced a value that ended with …{VALUE[-4:]}" in data["delivered"]
+    assert (root / ".env").read_text() == f"CHAT_TOKEN={value_of(api, target)}\n"
+
+
+async def test_a_value_that_was_put_there_since_the_check_is_not_replaced(api: Api, root: Path) -> None:
     target = put(api.store)
+    app = api.stage.app
+
+    async def slipping(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].endswith("/token"):
+            (root / ".env").write_text(f"CHAT_TOKEN={VALUE}\n")
+        await app(scope, receive, send)
+
+    api.stage.app = slipping
     async with mcp_client(api, MODERN, **at(root)) as model:
-        await call(api, model, TOOL, client_token=target, **INTO)
-    (record,) = api.store.newest_first()
-    assert (root / ".env").read_text() == f"CHAT_TOKEN={record.value}\n"
+        text = await model.text(TOOL, client_token=target, **INTO)
+    assert "The value was not delivered." in text
+    assert (root / ".env").read_text() == f"CHAT_TOKEN={VALUE}\n"
+
+
+async def test_a_preview_writes_nothing_at_all(api: Api, root: Path) -> None:
+    target = put(api.store)
+    changed = os.stat(root).st_mtime_ns
+    async with mcp_client(api, MODERN, **at(root)) as model:
+        data = await call(api, model, "regenerate_client_token", client_token=target, **INTO)
+    assert data["status"] == "preview"
+    assert os.stat(root).st_mtime_ns == changed
 
 
 @pytest.mark.parametrize("secrets", ["show", "file"])
@@ -157,7 +198,7 @@ async def test_where_there_is_no_folder_the_advice_is_one_that_works(
     async with mcp_client(api, MODERN, RUNTYPE_MCP_SECRETS=secrets) as model:
         text = await refusal(api, model, TOOL, client_token=target, **INTO)
     assert "RUNTYPE_MCP_FILES_ROOT" in text
-    assert ("deliver show" in text) == (secrets == "show")
+    assert "show" not in text, "that would be the unsafe way"
 
 
 async def test_a_value_that_is_not_stored_is_told_with_the_way_out(api: Api, era: str, root: Path) -> None:

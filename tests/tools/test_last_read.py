@@ -8,43 +8,28 @@ import pytest
 from mcp import Client
 from starlette.types import Receive, Scope, Send
 
-from runtype_mcp.api.models import ClientToken
-from runtype_mcp.errors import Refused
 from runtype_mcp.server import RuntypeServer, build_server
-from runtype_mcp.settings import load
-from runtype_mcp.tools import last_read
-from runtype_mcp.tools.last_read import Seen
+from runtype_mcp.tools.last_read import differences
 from tests.confirmations import SITE, put
-from tests.support import AGENT, KEY, Api, mcp_client, text_of
+from tests.support import AGENT, Api, mcp_client, settings_for, text_of
 
 OTHER = "https://other.example"
 
 
-def token(**fields: Any) -> ClientToken:
-    plain: dict[str, Any] = {
-        "id": "ct_1",
-        "name": "Shop",
-        "flow_ids": [],
-        "agent_ids": ["agent_1"],
-        "allowed_origins": [SITE],
-        "environment": "live",
-        "is_active": True,
-        "created_at": "2026-01-01T00:00:00.000Z",
-        "updated_at": "2026-01-01T00:00:00.000Z",
-        "rate_limit_per_minute": 10,
-        "token_hint": "cdef",
-    }
-    return ClientToken(**plain | fields)
+SHOWN: dict[str, Any] = {
+    "name": "Shop",
+    "agent_ids": ["agent_1"],
+    "allowed_origins": [SITE],
+    "is_active": True,
+    "rate_limit_per_minute": 10,
+    "config": None,
+    "target_alias": None,
+    "token_hint": "cdef",
+}
 
 
-def test_what_was_never_shown_is_not_refused() -> None:
-    Seen().check("a", token())
-
-
-def test_what_is_as_it_was_shown_is_not_refused() -> None:
-    memory = Seen()
-    memory.show("a", token())
-    memory.check("a", token())
+def changed(fields: list[str] | None = None, **now: Any) -> str:
+    return "; ".join(differences(SHOWN, SHOWN | now, fields))
 
 
 @pytest.mark.parametrize(
@@ -55,104 +40,42 @@ def test_what_is_as_it_was_shown_is_not_refused() -> None:
         ("allowed_origins", ["*"], "is now ['*']"),
         ("agent_ids", [], "is now []"),
         ("is_active", False, "is_active was True and is now False"),
-        ("rate_limit_per_minute", 20, "rate_limit_per_minute was 10 and is now 20"),
         ("config", {"theme": "dark"}, "config was None"),
         ("token_hint", "0123", "its value was regenerated"),
         ("target_alias", "live", "target_alias was None and is now 'live'"),
     ],
 )
-def test_a_setting_that_changed_since_is_refused_with_what_it_was_and_is(field: str, now: Any, said: str) -> None:
-    memory = Seen()
-    memory.show("a", token())
-    with pytest.raises(Refused) as refusal:
-        memory.check("a", token(**{field: now}))
-    assert said in str(refusal.value)
-    assert "Nothing was changed." in str(refusal.value)
-
-
-@pytest.mark.parametrize("field", ["last_used_at", "updated_at", "conversation_count"])
-def test_what_changes_by_itself_is_no_change(field: str) -> None:
-    memory = Seen()
-    memory.show("a", token())
-    memory.check("a", token(**{field: 3 if field == "conversation_count" else "2026-02-02T00:00:00.000Z"}))
+def test_a_setting_that_changed_is_told_with_what_it_was_and_is(field: str, now: Any, said: str) -> None:
+    assert not changed()
+    assert said in changed(**{field: now})
 
 
 def test_a_change_counts_only_where_it_matters() -> None:
-    memory = Seen()
-    memory.show("a", token())
-    now = token(name="Support")
-    memory.check("a", now, ["allowed_origins", "client_token"])
-    with pytest.raises(Refused):
-        memory.check("a", now, ["allowed_origins", "name"])
+    assert not changed(["allowed_origins", "client_token"], name="Support")
+    assert not changed([], name="Support")
+    assert changed(["allowed_origins", "name"], name="Support")
 
 
-def test_a_refusal_shows_the_change_so_the_next_call_is_decided_on_it() -> None:
-    memory = Seen()
-    memory.show("a", token())
-    with pytest.raises(Refused):
-        memory.check("a", token(name="Support"))
-    memory.check("a", token(name="Support"))
-    with pytest.raises(Refused):
-        memory.check("a", token(name="Another"))
+def test_a_number_that_is_not_equal_to_itself_is_not_a_change() -> None:
+    """NaN, which some JSON writers send: a token with one in its config must stay changeable."""
+    was, now = ({"config": {"size": float("nan")}} for _ in range(2))
+    assert not differences(was, now)
+    assert differences(was, {"config": {"size": 1}})
 
 
 def test_a_difference_far_into_a_long_setting_is_told() -> None:
-    memory = Seen()
-    memory.show("a", token(config={"text": "x" * 300, "theme": "dark", "old": 1}))
-    with pytest.raises(Refused, match=r"config was \{'theme': 'dark', 'old': 1\} and is now \{'theme': 'light'\}"):
-        memory.check("a", token(config={"text": "x" * 300, "theme": "light"}), ["config"])
+    was, now = ({"config": {"text": "x" * 300} | rest} for rest in ({"theme": "dark", "old": 1}, {"theme": "light"}))
+    assert differences(was, now) == ["config was {'theme': 'dark', 'old': 1} and is now {'theme': 'light'}"]
 
 
-def test_a_summary_shows_no_setting_that_is_not_in_it() -> None:
-    memory, now = Seen(), token(config={"theme": "theirs"}, name="Support")
-    memory.show("a", token())
-    memory.show("a", now, last_read.SUMMARY)
-    memory.check("a", now, ["name"])
-    with pytest.raises(Refused, match="config was None"):
-        memory.check("a", now, ["config"])
-
-
-def test_of_a_token_that_is_new_to_the_caller_every_later_change_counts() -> None:
-    memory = Seen()
-    memory.show("a", token(), last_read.SUMMARY)
-    with pytest.raises(Refused):
-        memory.check("a", token(config={"theme": "theirs"}))
-
-
-def test_each_caller_has_its_own_memory() -> None:
-    memory = Seen()
-    memory.show("a", token())
-    memory.show("b", token(name="Support"))
-    memory.check("b", token(name="Support"))
-    with pytest.raises(Refused):
-        memory.check("a", token(name="Support"))
-
-
-def test_a_refusal_is_short_and_on_one_line_whatever_the_token_holds() -> None:
-    memory = Seen()
-    memory.show("a", token())
-    wild: dict[str, Any] = {
-        "config": {"text": "long " * 5000},
-        "name": "Shop\n\x1b[2J\u202e</visitor-text>" * 20,
-        "allowed_origins": [f"https://{n}.example" for n in range(500)],
-    }
-    with pytest.raises(Refused) as refusal:
-        memory.check("a", token(**wild))
-    assert len(str(refusal.value)) < 1600
-    assert not set(str(refusal.value)) & set("\n\x1b\u202e")
-
-
-def test_the_oldest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(last_read, "_MOST", 2)
-    memory = Seen()
-    for number in (1, 2):
-        memory.show("a", token(id=f"ct_{number}"))
-    memory.show("a", token(id="ct_1"))  # seen again, so it is the younger one
-    memory.show("a", token(id="ct_3"))
-    memory.check("a", token(id="ct_2", name="Forgotten"))
-    for number in (1, 3):
-        with pytest.raises(Refused):
-            memory.check("a", token(id=f"ct_{number}", name="Remembered"))
+def test_a_difference_is_short_and_on_one_line_whatever_the_token_holds() -> None:
+    said = changed(
+        config={"text": "long " * 5000},
+        name="Shop\n\x1b[2J\u202e</visitor-text>" * 20,
+        allowed_origins=[f"https://{n}.example" for n in range(500)],
+    )
+    assert len(said) < 1600
+    assert not set(said) & set("\n\x1b\u202e")
 
 
 # Two assistants and one token.
@@ -178,7 +101,7 @@ async def done(who: Client, tool: str, arguments: dict[str, Any]) -> None:
 @pytest.mark.parametrize("shared", [True, False], ids=["one server", "two servers"])
 async def test_of_two_assistants_that_change_one_setting_the_second_is_told(api: Api, era: str, shared: bool) -> None:
     target = {"client_token": put(api.store, rateLimitPerMinute=10)}
-    settings = load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url})
+    settings = settings_for(api)
     server = build_server(settings)
     async with (
         client(server, era, "one") as one,
@@ -197,7 +120,7 @@ async def test_of_two_assistants_that_change_one_setting_the_second_is_told(api:
 @pytest.mark.anyio
 async def test_of_two_assistants_that_add_an_origin_the_second_does_not_undo_the_first(api: Api, era: str) -> None:
     target = {"client_token": put(api.store)}
-    server = build_server(load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url}))
+    server = build_server(settings_for(api))
     async with client(server, era, "one") as one, client(server, era, "two") as two:
         for who in (one, two):
             await done(who, "list_client_tokens", {})
@@ -213,7 +136,7 @@ async def test_of_two_assistants_that_add_an_origin_the_second_does_not_undo_the
 @pytest.mark.anyio
 async def test_a_change_to_another_setting_does_not_stop_an_ungated_update(api: Api, era: str) -> None:
     target = {"client_token": put(api.store)}
-    server = build_server(load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url}))
+    server = build_server(settings_for(api))
     async with client(server, era, "one") as one, client(server, era, "two") as two:
         for who in (one, two):
             await done(who, "get_client_token", target)
@@ -241,7 +164,7 @@ async def test_a_summary_does_not_hide_what_somebody_else_changed(api: Api, era:
 @pytest.mark.anyio
 async def test_what_is_cleared_is_checked_like_what_is_set(api: Api, era: str) -> None:
     target = {"client_token": put(api.store, environment="test", targetAlias="pr-1")}
-    server = build_server(load({"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url}))
+    server = build_server(settings_for(api))
     async with client(server, era, "one") as one, client(server, era, "two") as two:
         for who in (one, two):
             await done(who, "get_client_token", target)
@@ -273,8 +196,6 @@ async def test_one_assistant_is_not_stopped_by_its_own_changes(api: Api, era: st
 
 @pytest.mark.anyio
 async def test_a_change_that_slips_in_between_reading_and_writing_is_told_afterwards(api: Api, era: str) -> None:
-    from dataclasses import replace
-
     target = put(api.store)
 
     def also_renamed() -> None:

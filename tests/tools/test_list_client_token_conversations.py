@@ -183,7 +183,7 @@ async def test_a_flow_narrows_the_list(api: Api) -> None:
         ({"limit": 0}, "limit"),
         ({"limit": 101}, "100"),
         ({"offset": -1}, "offset"),
-        ({"flow_id": ""}, "flow_id"),
+        ({"flow_id": " "}, "flow_id"),
         ({"flow_id": "x" * 129}, "128"),
         ({"flow_id": "flow 1"}, "flow_id"),
         ({"flow_id": VALUE}, "flow_id"),

@@ -1,15 +1,16 @@
 """The operator's policy: who must say yes, which tools and tokens are in reach, and where values may go."""
 
+import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mcp_types
 import pytest
 
-from runtype_mcp.storage.tickets import Tickets, state_dir
-from runtype_mcp.tools import SPECS, spec
+from runtype_mcp.storage.sqlite_state import SqliteState
+from runtype_mcp.storage.tickets import Ticket
+from runtype_mcp.tools import SPECS
 from tests.confirmations import (
     ASKS,
     CASES,
@@ -27,6 +28,7 @@ from tests.confirmations import (
     bench,
     code_in,
     confirmed,
+    decide_ticket,
     needs,
     prepare,
     put,
@@ -39,6 +41,11 @@ pytestmark = pytest.mark.anyio
 
 POLICIES = ("auto", "human", "flag", "deny")
 YES = accept("Shop")
+
+
+def state_dir() -> Path:
+    """Where this test's servers keep their state."""
+    return Path(os.environ["RUNTYPE_MCP_STATE_DIR"])
 
 
 # Who must say yes.
@@ -113,8 +120,12 @@ async def ticketed(api: Api, model: McpClient, case: Case, arguments: dict[str, 
     return code_in(text_of(result))
 
 
-def approve(code: str) -> None:
-    Tickets(state_dir()).approve(code, "a person")
+async def open_tickets() -> list[Ticket]:
+    state = SqliteState(state_dir())
+    try:
+        return await state.open_tickets()
+    finally:
+        await state.aclose()
 
 
 async def test_the_same_call_waits_under_the_same_code(api: Api, era: str) -> None:
@@ -122,7 +133,7 @@ async def test_the_same_call_waits_under_the_same_code(api: Api, era: str) -> No
         for case in GATED:
             yes = confirmed(case, prepare(api, case))
             assert len({await ticketed(api, model, case, yes) for _ in range(3)}) == 1
-        assert len(Tickets(state_dir()).waiting()) == len(GATED)
+        assert len(await open_tickets()) == len(GATED)
 
 
 async def test_an_approved_call_goes_ahead_once(api: Api, era: str) -> None:
@@ -130,10 +141,10 @@ async def test_an_approved_call_goes_ahead_once(api: Api, era: str) -> None:
         for case in (REGENERATE, SHOW_OPEN):
             yes = confirmed(case, prepare(api, case))
             code = await ticketed(api, model, case, yes)
-            approve(code)
+            await decide_ticket(code)
             assert went_ahead(await model.call(case.tool, **yes))
             assert await ticketed(api, model, case, yes) != code
-        assert not [ticket for ticket in Tickets(state_dir()).waiting() if ticket.code == code]
+        assert not [ticket for ticket in await open_tickets() if ticket.code == code]
 
 
 async def test_a_yes_for_one_account_is_none_for_another(api: Api, era: str) -> None:
@@ -146,7 +157,7 @@ async def test_a_yes_for_one_account_is_none_for_another(api: Api, era: str) -> 
         mcp_client(api, era, RUNTYPE_MCP_APPROVAL="human", RUNTYPE_BASE_URL=elsewhere) as third,
     ):
         code = await ticketed(api, model, DELETE, yes)
-        approve(code)
+        await decide_ticket(code)
         codes = {code, await ticketed(api, other, DELETE, yes), await ticketed(api, third, DELETE, yes)}
         assert len(codes) == 3
         assert not api.writes
@@ -156,7 +167,7 @@ async def test_a_yes_for_one_account_is_none_for_another(api: Api, era: str) -> 
 async def test_a_yes_to_a_create_is_for_the_tokens_that_there_were(api: Api, era: str) -> None:
     yes = confirmed(CREATE_OPEN, prepare(api, CREATE_OPEN)) | {"allow_duplicate_name": True}
     async with mcp_client(api, era, RUNTYPE_MCP_APPROVAL="human") as model:
-        approve(await ticketed(api, model, CREATE_OPEN, yes))
+        await decide_ticket(await ticketed(api, model, CREATE_OPEN, yes))
         put(api.store)
         assert not went_ahead(await model.call(CREATE_OPEN.tool, **yes))
     assert not api.writes
@@ -180,10 +191,11 @@ async def test_a_ticket_tells_a_person_what_it_is_for(api: Api) -> None:
         preview = (await model.call(DELETE.tool, **arguments)).structured_content
         assert preview is not None
         await ticketed(api, model, DELETE, confirmed(DELETE, arguments))
-        (ticket,) = Tickets(state_dir()).waiting()
+        (ticket,) = await open_tickets()
         assert (ticket.operation, ticket.subject_id) == ("delete_client_token", arguments["client_token"])
         assert (ticket.subject_name, ticket.environment, ticket.base_url) == ("Shop", "live", api.url)
-        assert list(ticket.lines) == preview["effects"]
+        assert list(ticket.effects) == preview["effects"]
+        assert SITE in ticket.facts
 
 
 async def test_a_preview_or_a_wrong_name_leaves_no_ticket(api: Api, era: str) -> None:
@@ -192,7 +204,7 @@ async def test_a_preview_or_a_wrong_name_leaves_no_ticket(api: Api, era: str) ->
         await model.call(DELETE.tool, **arguments)
         await model.call(DELETE.tool, **arguments, confirm=True)
         await model.call(DELETE.tool, **arguments, confirm=True, expected_name="Support")
-        assert not Tickets(state_dir()).waiting()
+        assert not await open_tickets()
         assert not api.writes
 
 
@@ -202,7 +214,7 @@ async def test_a_ticket_is_for_exactly_one_call(api: Api, era: str) -> None:
         other = {"client_token": put(api.store)}
         yes = confirmed(EXPOSE, arguments)
         code = await ticketed(api, model, EXPOSE, yes)
-        approve(code)
+        await decide_ticket(code)
         for changed in (
             yes | {"allowed_origins": [SITE, "*", "native"]},
             yes | {"allowed_origins": ["*"]},
@@ -221,7 +233,7 @@ async def test_a_ticket_is_for_the_token_as_it_was(api: Api, era: str, change: d
     async with mcp_client(api, era, RUNTYPE_MCP_APPROVAL="human") as model:
         yes = confirmed(DELETE, prepare(api, DELETE))
         code = await ticketed(api, model, DELETE, yes)
-        approve(code)
+        await decide_ticket(code)
         (record,) = api.store.newest_first()
         api.store.put(replace(record, token=record.token | change))
         assert "Somebody else changed" in await model.text(DELETE.tool, **yes)
@@ -232,24 +244,21 @@ async def test_a_ticket_is_for_the_token_as_it_was(api: Api, era: str, change: d
 async def test_a_ticket_made_by_one_server_lets_the_same_call_through_on_another(api: Api, era: str) -> None:
     yes = confirmed(DELETE, prepare(api, DELETE))
     async with mcp_client(api, era, RUNTYPE_MCP_APPROVAL="human") as model:
-        approve(await ticketed(api, model, DELETE, yes))
+        await decide_ticket(await ticketed(api, model, DELETE, yes))
     async with mcp_client(api, era, RUNTYPE_MCP_APPROVAL="human") as model:
         assert went_ahead(await model.call(DELETE.tool, **yes))
 
 
-async def test_a_ticket_expires_whether_it_waits_or_is_approved(
-    api: Api, era: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_ticket_expires_whether_it_waits_or_is_approved(api: Api, era: str, tmp_path: Path) -> None:
     time = [1_000_000.0]
-    clocked = partial(Tickets, now=lambda: time[0])
-    monkeypatch.setattr(spec, "Tickets", clocked)
-    async with mcp_client(api, era, RUNTYPE_MCP_APPROVAL="human") as model:
+    state = SqliteState(tmp_path / "clocked", now=lambda: time[0])
+    async with mcp_client(api, era, None, state, RUNTYPE_MCP_APPROVAL="human") as model:
         yes = confirmed(DELETE, prepare(api, DELETE))
         first = await ticketed(api, model, DELETE, yes)
         time[0] += 901
         second = await ticketed(api, model, DELETE, yes)
         assert second != first
-        clocked(state_dir()).approve(second, "a person")
+        await state.decide_ticket(second, approve=True, by="a person")
         time[0] += 901
         assert await ticketed(api, model, DELETE, yes) not in (first, second)
 
@@ -257,7 +266,7 @@ async def test_a_ticket_expires_whether_it_waits_or_is_approved(
 async def test_a_denied_call_is_told_so_and_brings_no_new_code(api: Api, era: str) -> None:
     async with mcp_client(api, era, RUNTYPE_MCP_APPROVAL="human") as model:
         yes = confirmed(DELETE, prepare(api, DELETE))
-        Tickets(state_dir()).deny(await ticketed(api, model, DELETE, yes))
+        await decide_ticket(await ticketed(api, model, DELETE, yes), approve=False)
         text = await model.text(DELETE.tool, **yes)
         assert "denied" in text
         assert "Do not call again" in text
@@ -265,11 +274,23 @@ async def test_a_denied_call_is_told_so_and_brings_no_new_code(api: Api, era: st
         assert not api.writes
 
 
+async def test_a_denial_holds_for_the_same_operation_on_the_token_with_another_field(api: Api, era: str) -> None:
+    async with mcp_client(api, era, RUNTYPE_MCP_APPROVAL="human") as model:
+        yes = confirmed(EXPOSE, prepare(api, EXPOSE))
+        code = await ticketed(api, model, EXPOSE, yes)
+        await decide_ticket(code, approve=False)
+        assert "denied" in await model.text(EXPOSE.tool, **yes, config={"theme": "dark"})
+        await ticketed(api, model, DELETE, confirmed(DELETE, {"client_token": yes["client_token"]}))
+        await decide_ticket(code)  # the person takes it back
+        assert went_ahead(await model.call(EXPOSE.tool, **yes))
+
+
 async def test_approvals_that_cannot_be_read_are_no_approvals(api: Api, era: str) -> None:
     async with mcp_client(api, era, RUNTYPE_MCP_APPROVAL="human") as model:
         yes = confirmed(DELETE, prepare(api, DELETE))
-        approve(await ticketed(api, model, DELETE, yes))
-        (state_dir() / "tickets.json").write_text("{")
+        await decide_ticket(await ticketed(api, model, DELETE, yes))
+        for file in state_dir().glob("state.db*"):
+            file.write_bytes(b"{" * 5000)
         text = await model.text(DELETE.tool, **yes)
         assert "damaged" in text
         assert "should not" not in text, "it is an answer, not a crash"
@@ -444,7 +465,6 @@ async def test_with_values_in_files_alone_no_schema_offers_to_show_one(api: Api,
                 ways = tool.input_schema["properties"]["deliver"]["enum"]
                 assert "show" not in ways
                 assert "env_file" in ways
-                assert tool.input_schema["properties"]["deliver"]["default"] == "env_file"
             else:
                 assert "deliver" not in tool.input_schema["properties"]
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from runtype_mcp.tools import reconcile
 from tests.faults import proxy as faults
 from tests.faults.proxy import HANG_GUARD, Exchange, Fault, Proxy, proxying
 from tests.support import AGENT, KEY, MODERN, Api, McpClient, mcp_client, text_of
@@ -38,11 +37,6 @@ NOT_DONE = {
     "delete_client_token": "it was not deleted so far",
     "regenerate_client_token": "no new value was made so far",
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconcile, "PAUSES", (0, 0))
 
 
 def named(value: Any) -> str:

@@ -51,7 +51,7 @@ async def test_the_policy_as_it_is_without_any_setting(api: Api, era: str) -> No
         f"runtype-mcp {__version__}, {api.url}",
         "API key: set",
         "Policy auto: confirm and the name are needed, and a person is asked where the client can ask.",
-        "Writes and gated calls are not recorded in an audit log.",
+        "Gated calls are not recorded in an audit log.",
     ]
     assert not api.received  # nothing is asked of the API
 
@@ -65,7 +65,7 @@ async def test_the_policy_as_it_is_without_any_setting(api: Api, era: str) -> No
         ({"RUNTYPE_MCP_APPROVAL_LIVE": "deny"}, "For live tokens: Policy deny"),
         ({"RUNTYPE_MCP_ENVIRONMENT": "test"}, "Only test tokens can be used."),
         ({"RUNTYPE_MCP_SECRETS": "file"}, "Values are delivered into files alone, never shown."),
-        ({"RUNTYPE_MCP_AUDIT": "/tmp/audit.jsonl"}, "Writes and gated calls are recorded in an audit log."),
+        ({"RUNTYPE_MCP_AUDIT": "/tmp/audit.jsonl"}, "Gated calls are recorded in an audit log."),
         (
             {"RUNTYPE_MCP_TOOLS": "!delete_*"},
             "The operator's list of tools (RUNTYPE_MCP_TOOLS) leaves delete_client_token out.",

@@ -62,25 +62,33 @@ def test_schemas_are_valid_and_flat(name: str, which: str) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["type"] == "object"
     for node in nodes(schema):
-        assert not node.keys() & {"title", "anyOf", "oneOf", "allOf", "not", "const", "$ref", "$defs", "nullable"}
+        if which == "outputSchema" and node.keys() == {"anyOf"}:
+            continue  # a cell of a table
+        assert not node.keys() - {
+            "type",
+            "description",
+            "items",
+            "enum",
+            "minimum",
+            "maximum",
+            "properties",
+            "required",
+        }
         assert isinstance(node["type"], str)
-    assert "$ref" not in json.dumps(schema)
+        assert node["type"] != "array" or "items" in node
 
 
 @every_tool
-def test_input_schemas_are_closed_and_every_property_is_described(name: str) -> None:
-    schema = listed()[name]["inputSchema"]
-    assert schema["additionalProperties"] is False
-    for field, node in schema["properties"].items():
-        assert node.get("description"), field
-        assert len(node["description"]) <= 80
+def test_every_property_is_described_by_words_that_stand_alone(name: str) -> None:
+    for field, node in listed()[name]["inputSchema"]["properties"].items():
+        assert node["type"], field
+        assert 2 <= len(node["description"].split()) <= 30, field
 
 
 @every_tool
 @pytest.mark.anyio
-async def test_an_unknown_argument_is_refused_by_the_schema_and_by_the_server(api: Api, name: str) -> None:
-    validator = jsonschema.Draft202012Validator(listed()[name]["inputSchema"])
-    assert [error.validator for error in validator.iter_errors({"nonsense": 1})].count("additionalProperties") == 1
+async def test_an_unknown_argument_is_refused(api: Api, name: str) -> None:
+    """By the server alone: a schema that says so breaks converters of agent frameworks."""
     async with mcp_client(api, MODERN) as model:
         result = await model.call(name, nonsense=1)
         assert result.is_error
@@ -93,7 +101,7 @@ def test_a_tool_says_what_it_is_for_people_and_for_hosts(name: str) -> None:
     tool = listed()[name]
     assert tool["title"]
     assert tool["title"] != name
-    assert 20 <= len(tool["description"]) <= 200
+    assert 20 <= len(tool["description"]) <= 240
     assert tool["description"].endswith(".")
     assert "\n" not in tool["description"]
     assert not set(tool) - {"name", "title", "description", "inputSchema", "outputSchema", "annotations"}
@@ -138,35 +146,38 @@ LIMITS = {
             for name in ("create_client_token", "update_client_token")
             for field, (low, high) in LIMITS.items()
         ),
-        ("create_client_token", "name", {"type": "string", "minLength": 1, "maxLength": 255}),
-        ("create_client_token", "allowed_origins", {"type": "array", "items": {"type": "string"}, "minItems": 1}),
+        ("create_client_token", "name", {"type": "string"}),
+        ("create_client_token", "allowed_origins", {"type": "array", "items": {"type": "string"}}),
         ("create_client_token", "agent_ids", {"type": "array", "items": {"type": "string"}}),
-        ("create_client_token", "environment", {"type": "string", "enum": ["test", "live"], "default": "test"}),
+        ("create_client_token", "environment", {"type": "string", "enum": ["test", "live"]}),
         ("create_client_token", "config", {"type": "object"}),
         ("create_client_token", "confirm", {"type": "boolean"}),
-        ("create_client_token", "deliver", {"type": "string", "enum": ["show", "env_file"], "default": "show"}),
-        ("create_client_token", "rate_limit_per_minute", {"default": 10}),
-        ("create_client_token", "rate_limit_per_hour", {"default": 100}),
-        ("create_client_token", "max_messages_per_session", {"default": 100}),
-        ("create_client_token", "session_idle_timeout_minutes", {"default": 30}),
-        ("update_client_token", "name", {"type": "string", "minLength": 1, "maxLength": 255}),
-        ("update_client_token", "allowed_origins", {"type": "array", "minItems": 1}),
-        ("update_client_token", "flow_ids", {"type": "array", "minItems": 1}),
+        ("create_client_token", "deliver", {"type": "string", "enum": ["show", "env_file"]}),
+        ("update_client_token", "name", {"type": "string"}),
         ("update_client_token", "is_active", {"type": "boolean"}),
         ("update_client_token", "expected_name", {"type": "string"}),
         ("get_client_token_value", "deliver", {"enum": ["show", "env_file", "verify"]}),
-        ("list_client_tokens", "limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
+        ("list_client_tokens", "limit", {"type": "integer", "minimum": 1, "maximum": 200}),
         ("list_client_tokens", "offset", {"type": "integer", "minimum": 0}),
         ("list_client_tokens", "environment", {"enum": ["test", "live"]}),
-        ("list_client_tokens", "detail", {"enum": ["summary", "full"], "default": "summary"}),
-        ("list_client_tokens", "unused_since", {"type": "string", "format": "date"}),
-        ("list_client_token_conversations", "limit", {"minimum": 1, "maximum": 100, "default": 25}),
+        ("list_client_tokens", "detail", {"enum": ["summary", "full"]}),
+        ("list_client_tokens", "unused_since", {"type": "string"}),
+        ("list_client_token_conversations", "limit", {"minimum": 1, "maximum": 100}),
         ("list_client_token_conversations", "offset", {"minimum": 0}),
     ],
 )
 def test_the_contracts_limits_are_in_the_schemas(name: str, field: str, facts: Json) -> None:
     node = listed()[name]["inputSchema"]["properties"][field]
     assert {key: node.get(key) for key in facts} == facts
+
+
+@pytest.mark.parametrize("name", TOOL_NAMES)
+def test_a_default_that_counts_is_said(name: str) -> None:
+    (spec,) = [spec for spec in SPECS if spec.name == name]
+    for field, info in spec.arguments.model_fields.items():
+        if info.default and not info.is_required():
+            said = listed()[name]["inputSchema"]["properties"][field]["description"]
+            assert field == "deliver" or f"{info.default} unless given" in said, field
 
 
 def test_the_choices_for_clearing_are_the_settings_that_take_null() -> None:
@@ -238,7 +249,7 @@ def test_the_snapshot_is_current() -> None:
 
 # What it costs a model, in tokens (o200k), in every session.
 
-VISIBLE, WIRE_OF_EIGHT = 1_500, 3_200
+VISIBLE, WIRE_OF_EIGHT = 1_900, 3_500
 
 
 def test_what_a_model_sees_stays_within_its_budget() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from mcp import Client
 
 from runtype_mcp.server import build_server
-from runtype_mcp.settings import load
+from runtype_mcp.settings import Settings
 from tests.support import LEGACY
 
 SNAPSHOT = Path(__file__).with_name("tools_list.json")
@@ -19,7 +19,7 @@ SNAPSHOT = Path(__file__).with_name("tools_list.json")
 
 async def tools_list(era: str = LEGACY, **environ: str) -> list[dict[str, Any]]:
     """The tools as they stand on the wire."""
-    async with Client(build_server(load({"RUNTYPE_MCP_SANDBOX": "1", **environ})), mode=era) as client:
+    async with Client(build_server(Settings.from_env({"RUNTYPE_MCP_SANDBOX": "1", **environ})), mode=era) as client:
         listed = await client.list_tools()
     return [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed.tools]
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runtype_mcp.storage.tickets import Tickets, state_dir
+from runtype_mcp.storage.sqlite_state import SqliteState
+from runtype_mcp.storage.tickets import TicketRequest
 from runtype_mcp.tools import SPECS
 from tests.confirmations import (
     ASKS,
@@ -45,7 +46,7 @@ async def test_no_tool_and_no_call_is_forgotten() -> None:
     assert {case.tool for case in CASES} == {spec.name for spec in SPECS}
     assert len({case.does for case in CASES}) == len(CASES)
     gated = {case.tool for case in CASES if case.group != "Neither"}
-    assert gated == {spec.name for spec in SPECS if spec.planned is not None}
+    assert gated == {spec.name for spec in SPECS if spec.plan is not None}
 
 
 async def test_every_gated_call_says_what_would_happen(api: Api) -> None:
@@ -58,9 +59,9 @@ async def test_the_example_is_the_same_every_time(api: Api) -> None:
     assert await example(api) == await example(api)
 
 
-async def test_a_code_is_good_for_as_long_as_the_page_says() -> None:
-    ticket = Tickets(state_dir()).request(
-        "0" * 64, operation="", subject_id="", subject_name="", environment="", lines=(), base_url=""
-    )
+async def test_a_code_is_good_for_as_long_as_the_page_says(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path)
+    ticket = await state.request_ticket(TicketRequest("0" * 64, "", "", "", "", "", (), "", "", ""))
+    await state.aclose()
     assert ticket.expires - ticket.created == 15 * 60
     assert "15\n   minutes" in PAGE.read_text(encoding="utf-8")

@@ -1,0 +1,208 @@
+"""What every state does, whatever it keeps things in."""
+
+import functools
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from runtype_mcp.storage.sqlite_state import SqliteState
+from runtype_mcp.storage.state import MAX_READS, MemoryState, State, StateError
+from tests.storage.test_tickets import NOW, digest, request
+
+pytestmark = pytest.mark.anyio
+
+DAY = 24 * 3600
+KINDS = ("memory", "sqlite")
+
+
+class Clock:
+    time = NOW
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=KINDS)
+async def open_state(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
+) -> AsyncIterator[Callable[..., State]]:
+    """Opens a state of each kind: what is opened twice is shared, in so far as the kind can be shared."""
+    opened: list[State] = []
+    memory: State = MemoryState(now=clock, ttl=100, patience=0.05)
+
+    def open_state() -> State:
+        if request.param == "memory":
+            return memory
+        opened.append(SqliteState(tmp_path / "state", now=clock, ttl=100, patience=0.05))
+        return opened[-1]
+
+    yield open_state
+    for state in opened:
+        await state.aclose()
+
+
+@pytest.fixture
+def state(open_state: Callable[[], State]) -> State:
+    return open_state()
+
+
+# Last reads
+
+
+async def test_a_read_is_remembered_for_its_subject_and_token(state: State) -> None:
+    shown = {"name": "Support", "allowed_origins": ["https://a.example"], "config": {"x": None, "é\ud800": 1.5}}
+    assert await state.last_read("ada", "ct_1") is None
+    await state.record_reads("ada", {"ct_1": shown, "ct_2": {"name": "Shop"}})
+    assert await state.last_read("ada", "ct_1") == shown
+    assert await state.last_read("ada", "ct_2") == {"name": "Shop"}
+    for subject, token in (("bob", "ct_1"), ("ada", "ct_3"), ("adact", "_1"), ("", "")):
+        assert await state.last_read(subject, token) is None
+
+
+async def test_only_the_fields_that_were_shown_are_remembered_anew(state: State) -> None:
+    await state.record_reads("ada", {"ct_1": {"name": "Old", "config": 1}})
+    now = {"name": "New", "config": 2}
+    await state.record_reads("ada", {"ct_1": now, "ct_2": now}, (name for name in ["name"]))
+    assert await state.last_read("ada", "ct_1") == {"name": "New", "config": 1}
+    assert await state.last_read("ada", "ct_2") == now, "all of a token that is new to the subject counts"
+
+
+async def test_what_the_caller_does_with_its_settings_changes_nothing(state: State) -> None:
+    settings = {"name": "Support"}
+    await state.record_reads("ada", {"ct_1": settings})
+    settings["name"] = "changed later"
+    assert await state.last_read("ada", "ct_1") == {"name": "Support"}
+
+
+async def test_the_oldest_reads_are_forgotten_first(state: State) -> None:
+    await state.record_reads("ada", {f"ct_{n}": {} for n in range(MAX_READS)})
+    await state.record_reads("ada", {"ct_0": {}, "one more": {}})
+    assert [await state.last_read("ada", token) for token in ("ct_0", "ct_1", "one more")] == [{}, None, {}]
+
+
+# Approvals that were used, and the write epoch
+
+
+async def test_an_approval_is_used_once(state: State) -> None:
+    plan = digest("delete ct_1")
+    assert await state.approvals_used(plan) == 0
+    assert not await state.use_approval(plan, 1)
+    assert await state.use_approval(plan, 0)
+    assert not await state.use_approval(plan, 0)
+    assert await state.approvals_used(plan) == 1
+    assert await state.approvals_used(digest("another")) == 0
+    assert await state.use_approval(plan, 1)
+
+
+async def test_a_used_approval_is_forgotten_after_a_day(state: State, clock: Clock) -> None:
+    assert await state.use_approval("a", 0)
+    clock.time += DAY - 1
+    assert await state.use_approval("b", 0)
+    assert await state.approvals_used("a") == 1
+    clock.time += 1
+    assert await state.use_approval("c", 0)
+    assert [await state.approvals_used(plan) for plan in "abc"] == [0, 1, 1]
+
+
+async def test_the_write_epoch_grows(open_state: Callable[[], State]) -> None:
+    one, other = open_state(), open_state()
+    before = await one.write_epoch()
+    await other.advance_write_epoch()
+    await other.advance_write_epoch()
+    assert await one.write_epoch() == await other.write_epoch() == before + 2
+
+
+# Tickets
+
+
+async def test_a_ticket_lives_in_every_server(open_state: Callable[[], State]) -> None:
+    server, terminal = open_state(), open_state()
+    asked = await server.request_ticket(request())
+    assert await terminal.find_ticket(asked.code.lower()) == asked
+    assert await terminal.open_tickets() == [asked]
+    approved = await terminal.decide_ticket(asked.code, approve=True, by="ada")
+    assert (approved.state, approved.decided_by) == ("approved", "ada")
+    taken = await server.take_ticket(asked.digest)
+    assert taken is not None
+    assert (taken.code, taken.state) == (asked.code, "used")
+    assert await terminal.take_ticket(asked.digest) is None
+    assert await terminal.open_tickets() == []
+
+
+async def test_tickets_are_listed_oldest_first_and_expire(state: State, clock: Clock) -> None:
+    first = await state.request_ticket(request("first"))
+    clock.time += 50
+    second = await state.request_ticket(request("second"))
+    denied = await state.decide_ticket(second.code, approve=False, by="ada")
+    assert await state.open_tickets() == [first, denied]
+    clock.time += 50
+    assert await state.open_tickets() == [denied]
+    with pytest.raises(StateError, match="Nothing was changed"):
+        await state.decide_ticket(first.code, approve=True, by="ada")
+
+
+async def test_a_clock_that_is_set_back_and_put_right_brings_no_approval_back(state: State, clock: Clock) -> None:
+    asked = await state.request_ticket(request())
+    await state.decide_ticket(asked.code, approve=True, by="ada")
+    clock.time -= 3600
+    assert await state.take_ticket(asked.digest) is None
+    clock.time += 3600
+    assert await state.take_ticket(asked.digest) is None
+
+
+# Locks
+
+
+async def test_a_key_is_held_by_one_call_at_a_time(open_state: Callable[[], State]) -> None:
+    states = [open_state(), open_state()]
+    held, most = 0, 0
+
+    async def hold(state: State) -> None:
+        nonlocal held, most
+        async with state.lock("ct_1"):
+            held += 1
+            most = max(most, held)
+            await checkpoint()
+            held -= 1
+
+    async with anyio.create_task_group() as group:
+        for state in states * 2:
+            group.start_soon(functools.partial(hold, state))
+    assert (held, most) == (0, 1)
+
+
+async def test_a_lock_that_is_not_given_back_is_an_error_and_not_a_hang(open_state: Callable[[], State]) -> None:
+    holder, other = open_state(), open_state()
+
+    async def wait(state: State) -> None:
+        with pytest.raises(StateError, match="Nothing was changed"):
+            async with state.lock("ct_1"):
+                pytest.fail("two hold it")
+
+    async with holder.lock("ct_1"), anyio.create_task_group() as group:
+        group.start_soon(wait, holder)
+        group.start_soon(wait, other)
+        async with other.lock("ct_2"):
+            pass
+    async with other.lock("ct_1"):
+        pass
+
+
+async def test_a_call_that_fails_or_is_cancelled_gives_its_lock_back(state: State) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with state.lock("ct_1"):
+            raise ZeroDivisionError
+    with anyio.move_on_after(0) as scope:
+        async with state.lock("ct_1"):
+            await anyio.sleep(60)
+    assert scope.cancelled_caught
+    async with state.lock("ct_1"):
+        pass
