@@ -22,6 +22,8 @@ from runtype_mcp.storage.sqlite_state import SqliteState
 from runtype_mcp.storage.state import State
 from runtype_mcp.storage.tickets import StateError, Ticket
 
+WHOLE = 10_000
+"""Characters: more than a question can have. A person is shown all that a call would do, not its start."""
 TRIES = 3
 QUESTION = "Type the token's name to approve, deny to deny, or nothing to leave it undecided: "
 
@@ -65,7 +67,7 @@ def _decide(state: State, settings: Settings, code: str) -> int:
         return failed("No call waits under this code: it was mistyped, has expired, or is approved already.")
     say(f"{_what(ticket)}\nAPI: {sanitize_line(ticket.base_url, 255)}")
     for effect in ticket.effects:
-        say(f"- {sanitize_line(effect, 400)}")
+        say(f"- {sanitize_line(effect, WHOLE)}")
     say(f"{asyncio.run(_facts(settings, ticket))}\nThe approval is for exactly this call, once, on the token as it is.")
     if ticket.state == "denied":
         say(f"It was denied by {sanitize_line(ticket.decided_by, 80)}. To approve it takes that back.")
@@ -110,7 +112,7 @@ async def _facts(settings: Settings, ticket: Ticket) -> str:
     """The token as it is at this moment, or as it was when the call was made; and which of the two."""
     then = f"When it was asked: {sanitize_line(ticket.facts, 500) or 'nothing was noted.'}"
     if not ticket.subject_id:
-        return "It does not exist yet."
+        return f"It does not exist yet. {sanitize_line(ticket.facts, WHOLE)}".rstrip()
     if settings.sandbox or settings.api_key is None or settings.base_url != ticket.base_url:
         return f"{then}\nNot read again: RUNTYPE_API_KEY and RUNTYPE_BASE_URL are not the server's here."
     api = RuntypeClient(settings.api_key, settings.base_url, total_timeout=settings.total_timeout)

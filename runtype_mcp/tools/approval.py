@@ -312,7 +312,7 @@ async def _ticket(context: ToolContext, plan: Plan) -> Verdict:
                 subject_name=mask(sanitize_line(plan.name, 255)),
                 environment=mask(sanitize_line(plan.environment, 20)),
                 effects=tuple(mask(effect.sentence) for effect in plan.effects),
-                facts=mask(plan.facts),
+                facts=mask(plan.facts or plan.note),
                 base_url=context.settings.base_url,
                 requested_by=context.caller.subject,
             )

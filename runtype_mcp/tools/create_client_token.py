@@ -82,7 +82,8 @@ async def plan(args: CreateClientToken, context: ToolContext) -> CreatePlan:
         effects=tuple(found),
         undo="It can be deactivated or deleted later. Safer: exact https origins.",
         # Another token of the name changes the question, so one answer cannot create two.
-        note=f"Allowed origins: {', '.join(args.allowed_origins)}. Tokens of this name so far: {len(twins)}.",
+        note=f"Allowed origins: {', '.join(args.allowed_origins)}. "
+        f"Runs: {', '.join([*args.agent_ids, *args.flow_ids])}. Tokens of this name so far: {len(twins)}.",
         request=request,
         existing_ids=frozenset(twin.id for twin in twins),
     )

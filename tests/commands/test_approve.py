@@ -113,6 +113,21 @@ def test_a_person_approves_in_a_terminal_and_the_same_call_goes_ahead_once(
     assert (done.tool, done.approval) == ("get_client_token_value", f"ticket {code}")
 
 
+def test_a_terminal_shows_all_that_a_call_would_do(api: Api, shop: Record) -> None:
+    """The caller chooses the order: what is cut off would be what they want to hide."""
+    agents = [f"agent_01jv00000000000000000000{n}" for n in range(10, 40)]
+    with started(RUNTYPE_MCP_APPROVAL="human", **environ(api)) as server:
+        server.hello()
+        change = {"client_token": shop.token["id"], "agent_ids": [*shop.token["agentIds"], *agents]}
+        code = ask(server, "update_client_token", **change, confirm=True, expected_name=shop.token["name"])
+        _, shown = answer(code, "deny\n", **environ(api))
+        assert not [agent for agent in agents if agent not in shown]
+        new = {"name": "New", "allowed_origins": ["*"], "agent_ids": agents[:1]}
+        code = ask(server, "create_client_token", **new, confirm=True)
+        _, shown = answer(code, "deny\n", **environ(api))
+        assert f"Allowed origins: *. Runs: {agents[0]}." in shown
+
+
 def test_an_approval_counts_only_for_the_token_as_it_was(api: Api, shop: Record) -> None:
     token = shop.token
     call = {"client_token": token["id"], "confirm": True, "expected_name": token["name"]}
@@ -258,7 +273,7 @@ def test_the_facts_say_where_they_come_from(api: Api, shop: Record) -> None:
         ("2", {"base_url": api.url}, {"RUNTYPE_BASE_URL": api.url}, then + elsewhere),
         ("3", {"base_url": api.url}, environ(api), f"{then}It cannot be read now: The API found no such client token"),
         ("4", {"base_url": api.url, "subject_id": token["id"]}, environ(api), f"Now: {token['id']} (live Approved., "),
-        ("5", {"subject_id": ""}, environ(api), "It does not exist yet.\n"),
+        ("5", {"subject_id": ""}, environ(api), "It does not exist yet. "),
         ("6", {"base_url": "http://sandbox.invalid"}, {"RUNTYPE_MCP_SANDBOX": "1"}, then + elsewhere),
     ):
         shown = answer(waiting(digit=digit, **fields), "\n", **variables)[1]
