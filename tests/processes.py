@@ -18,6 +18,11 @@ TIMEOUT = 60.0
 SECONDS = TIMEOUT
 
 
+def unmeasured() -> dict[str, str]:
+    """The environment of a process in which no coverage is measured: that would import modules of its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+
+
 def environment(**environ: str) -> dict[str, str]:
     """The environment of a process: this one's, without settings of the person who runs the tests."""
     kept = ("RUNTYPE_MCP_STATE_DIR",)

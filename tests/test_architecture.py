@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import runtype_mcp
-from tests.processes import TIMEOUT
+from tests.processes import TIMEOUT, unmeasured
 
 ROOT = Path(runtype_mcp.__file__).parent
 MODULES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
@@ -125,7 +125,8 @@ def test_no_import_is_hidden_from_these_rules(path: str) -> None:
 @pytest.mark.parametrize("module", ["runtype_mcp.server", "runtype_mcp.http.app", "runtype_mcp.commands"])
 def test_a_start_loads_nothing_that_only_a_call_needs(module: str) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True, env=unmeasured())
     loaded = set(done.stdout.split())
     assert module in loaded
     assert not LOADED_LATE & loaded

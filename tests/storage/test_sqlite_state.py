@@ -22,7 +22,7 @@ from runtype_mcp.storage.files import locked
 from runtype_mcp.storage.sqlite_state import SqliteState
 from runtype_mcp.storage.state import StateError
 from runtype_mcp.storage.tickets import Ticket
-from tests.processes import SECONDS, until
+from tests.processes import SECONDS, unmeasured, until
 from tests.storage.racing import full_disk, race
 from tests.storage.test_tickets import NOW, digest, request
 
@@ -76,7 +76,8 @@ from runtype_mcp.storage.sqlite_state import SqliteState
 SqliteState(pathlib.Path({str(directory)!r}))
 print({{"sqlite3", "filelock"}} & sys.modules.keys())
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=SECONDS, check=True)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True, env=unmeasured())
     assert done.stdout == "set()\n"
 
 
