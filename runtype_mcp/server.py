@@ -17,6 +17,7 @@ from mcp.shared.exceptions import MCPError
 
 from runtype_mcp import __version__
 from runtype_mcp.api.client import RuntypeClient, asgi_transport
+from runtype_mcp.console.apps import page_extension, shown_on_page
 from runtype_mcp.identity import Identity, StaticKey
 from runtype_mcp.settings import Settings
 from runtype_mcp.storage.audit_log import AuditLog
@@ -39,7 +40,7 @@ class RuntypeServer(MCPServer[None]):
         self.services = services
         self._hidden = {spec.name for spec in SPECS if disabled_reason(spec, services.settings)}
         self._known = [spec.name for spec in SPECS]  # not a set: what is asked for may be unhashable
-        super().__init__(tools=[build_tool(spec, services) for spec in SPECS], **options)
+        super().__init__(tools=[build_tool(spec, services, shown_on_page()) for spec in SPECS], **options)
         # Outermost, which the SDK's own option is not: its spans repeat names as well as its errors and logs do.
         self.middleware.insert(0, self._mask)
 
@@ -79,7 +80,7 @@ def build_server(
         settings: what the operator decided.
         state: what is kept, and shared with other servers; files of this user if it is not given.
         identity: who calls; everybody is the settings' key if it is not given.
-        extensions: what is added to the protocol.
+        extensions: what is added to the protocol, beside the page of MCP Apps.
         sleep: waits a number of seconds; tests pass one that does not.
 
     Raises:
@@ -110,7 +111,7 @@ def build_server(
         instructions=instructions(settings),
         log_level=settings.log_level,
         lifespan=lifespan,
-        extensions=extensions,
+        extensions=[page_extension(), *extensions],
         cache_hints=dict.fromkeys(_STABLE, CacheHint(ttl_ms=3_600_000, scope="private")),
     )
     add_resources(server, settings)

@@ -28,7 +28,8 @@ MAY_IMPORT = {
     },
     "http": {"runtype_mcp", "server", "listen"},
     "stdio": {"runtype_mcp", "server", "settings", "environment"},
-    "server.py": {"runtype_mcp", "tools", "storage", "policy", "api", "sandbox", "identity", "settings"},
+    "server.py": {*("runtype_mcp", "console", "tools", "storage", "policy", "api", "sandbox", "identity", "settings")},
+    "console": set[str](),
     "tools": {"runtype_mcp", "storage", "policy", "api", "results", "identity", "settings", "errors"},
     "results.py": {"policy", "api", "tools"},
     "identity.py": {"policy", "api", "settings", "errors"},
@@ -41,7 +42,7 @@ MAY_IMPORT = {
     "sandbox": {"listen"},
     "listen.py": set[str](),
 }
-SPEAKS_MCP = ("server.py", "tools", "http", "stdio", "commands", "identity.py")
+SPEAKS_MCP = ("server.py", "console", "tools", "http", "stdio", "commands", "identity.py")
 """`policy/`, `api/`, `storage/` and the rest know nothing of the protocol, not even lazily."""
 NETWORK = {"httpx", "httpx2", "httpcore", "httpcore2", "requests", "aiohttp", "urllib3"}
 READS_OR_WRITES = {

@@ -246,8 +246,8 @@ def call_result(answer: Answer, redactor: Redactor, warning: str | None = None) 
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data)
 
 
-def build_tool(spec: ToolSpec, services: Services) -> GuardedTool:
-    """The SDK's tool for a spec, with schemas as the settings want them."""
+def build_tool(spec: ToolSpec, services: Services, meta: dict[str, Any] | None = None) -> GuardedTool:
+    """The SDK's tool for a spec, with schemas as the settings want them. `meta` is its `_meta`, which no model sees."""
     arguments = narrowed(spec.arguments, services.settings)
     return GuardedTool(
         services=services,
@@ -261,6 +261,7 @@ def build_tool(spec: ToolSpec, services: Services) -> GuardedTool:
         # The SDK validates neither arguments nor results with these: `run` does the first, and results are typed.
         fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=flat(spec.result, "serialization")),
         is_async=True,
+        meta=meta,
         annotations=ToolAnnotations(
             read_only_hint=not spec.writes,
             # Of a read these two say nothing; and every tool is open-world, which is the default.

@@ -33,7 +33,7 @@ async def read(api: Api, era: str, **environ: str) -> list[str]:
 
 async def test_the_policy_is_listed(api: Api, era: str) -> None:
     async with mcp_client(api, era) as model:
-        (resource,) = (await model.client.list_resources()).resources
+        *_, resource = (await model.client.list_resources()).resources
         templates = (await model.client.list_resource_templates()).resource_templates
     assert (resource.uri, resource.name, resource.title) == (POLICY_URI, "policy", "Policy in force")
     assert resource.description
