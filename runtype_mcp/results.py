@@ -18,7 +18,7 @@ from runtype_mcp.policy import origins
 from runtype_mcp.policy.sanitize import fence, new_nonce, sanitize_line
 
 if TYPE_CHECKING:
-    from runtype_mcp.tools.approval import Plan  # it loads the SDK, which a terminal's commands do without
+    from runtype_mcp.tools.plan import Plan  # it loads the SDK, which a terminal's commands do without
 
 MAX_NAME = 255
 MAX_VISITOR_NAME = 80
@@ -177,7 +177,7 @@ def summary(token: models.ClientToken) -> Summary:
     )
 
 
-def one_line(token: models.ClientToken) -> str:
+def one_line(token: models.ClientToken | Summary) -> str:
     """What tells one token from another of its name."""
     state = "active" if token.is_active else "inactive"
     kind = sanitize_line(token.environment, 20)
@@ -190,14 +190,14 @@ def facts(token: models.ClientToken) -> str:
     return f"It is {state}, allows {_places(token, MAX_FACTS)}, and was last used: {_last_used(token)}."
 
 
-def _places(token: models.ClientToken, most: int) -> str:
+def _places(token: models.ClientToken | Summary, most: int) -> str:
     # The widest first, so that what is left out is never what matters most.
     widest = sorted(token.allowed_origins, key=lambda entry: (not origins.is_open(entry), "*" not in entry))
     more = f" and {len(widest) - most} more" if len(widest) > most else ""
     return (", ".join(sanitize_line(entry, 100) for entry in widest[:most]) or "no origin") + more
 
 
-def _last_used(token: models.ClientToken) -> str:
+def _last_used(token: models.ClientToken | Summary) -> str:
     return sanitize_line((token.last_used_at or "never")[:10], 10)
 
 

@@ -249,7 +249,7 @@ async def decide_ticket(code: str, *, approve: bool = True) -> None:
     """What a person does in a terminal."""
     state = SqliteState(Path(os.environ["RUNTYPE_MCP_STATE_DIR"]))
     try:
-        await state.decide_ticket(code, approve=approve, by="a person")
+        await state.decide_ticket(code, approve=approve, by="a person", decided_in="terminal")
     finally:
         await state.aclose()
 

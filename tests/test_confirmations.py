@@ -61,7 +61,7 @@ async def test_the_example_is_the_same_every_time(api: Api) -> None:
 
 async def test_a_code_is_good_for_as_long_as_the_page_says(tmp_path: Path) -> None:
     state = SqliteState(tmp_path)
-    ticket = await state.request_ticket(TicketRequest("0" * 64, "", "", "", "", "", (), "", "", ""))
+    ticket = await state.request_ticket(TicketRequest("0" * 64, "", "", "", "", "", {}, "", ""))
     await state.aclose()
     assert ticket.expires - ticket.created == 15 * 60
     assert "15\n   minutes" in PAGE.read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from runtype_mcp import results
 from runtype_mcp.api.models import ClientToken, Conversation
 from runtype_mcp.policy import effects
-from runtype_mcp.tools.approval import Plan
+from runtype_mcp.tools.plan import Plan
 from tests.tools.checks import leaves
 
 Json = dict[str, Any]

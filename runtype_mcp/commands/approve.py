@@ -16,7 +16,7 @@ from runtype_mcp.api.client import RuntypeClient
 from runtype_mcp.commands import failed, say
 from runtype_mcp.errors import ClientTokenError
 from runtype_mcp.policy.sanitize import names_match, sanitize_line
-from runtype_mcp.results import one_line
+from runtype_mcp.results import Summary, compact, one_line
 from runtype_mcp.settings import Settings
 from runtype_mcp.storage.sqlite_state import SqliteState
 from runtype_mcp.storage.state import State
@@ -66,8 +66,11 @@ def _decide(state: State, settings: Settings, code: str) -> int:
     if ticket is None or ticket.state == "approved":
         return failed("No call waits under this code: it was mistyped, has expired, or is approved already.")
     say(f"{_what(ticket)}\nAPI: {sanitize_line(ticket.base_url, 255)}")
-    for effect in ticket.effects:
-        say(f"- {sanitize_line(effect, WHOLE)}")
+    for effect in ticket.card["effects"]:
+        say(f"- {sanitize_line(effect['sentence'], WHOLE)}")
+    for change in ticket.card["changes"]:
+        line = f"{change['field']}: {compact(change['before'])} -> {compact(change['after'])}"
+        say(sanitize_line(line, sys.maxsize))
     say(f"{asyncio.run(_facts(settings, ticket))}\nThe approval is for exactly this call, once, on the token as it is.")
     if ticket.state == "denied":
         say(f"It was denied by {sanitize_line(ticket.decided_by, 80)}. To approve it takes that back.")
@@ -79,11 +82,11 @@ def _decide(state: State, settings: Settings, code: str) -> int:
         if not typed:
             return failed("No answer. Nothing was decided.")
         if typed.lower() == "deny":  # also where a token has this name: in doubt, no
-            asyncio.run(state.decide_ticket(ticket.code, approve=False, by=person()))
+            asyncio.run(state.decide_ticket(ticket.code, approve=False, by=person(), decided_in="terminal"))
             say(f"Denied. To take that back: runtype-mcp approve {ticket.code}")
             return 1
         if names_match(typed, ticket.subject_name):
-            approved = asyncio.run(state.decide_ticket(ticket.code, approve=True, by=person()))
+            approved = asyncio.run(state.decide_ticket(ticket.code, approve=True, by=person(), decided_in="terminal"))
             say(f"Approved. The same call now goes ahead once, within {_minutes(approved)} minutes.")
             return 0
         say(f"That is not the token's name.{' Try again.' if left else ''}")
@@ -110,9 +113,9 @@ def _minutes(ticket: Ticket) -> int:
 
 async def _facts(settings: Settings, ticket: Ticket) -> str:
     """The token as it is at this moment, or as it was when the call was made; and which of the two."""
-    then = f"When it was asked: {sanitize_line(ticket.facts, 500) or 'nothing was noted.'}"
-    if not ticket.subject_id:
-        return f"It does not exist yet. {sanitize_line(ticket.facts, WHOLE)}".rstrip()
+    if ticket.card["token"] is None:
+        return f"It does not exist yet. {sanitize_line(ticket.card['note'], WHOLE)}".rstrip()
+    then = f"When it was asked: {sanitize_line(one_line(Summary.model_validate(ticket.card['token'])), 500)}"
     if settings.sandbox or settings.api_key is None or settings.base_url != ticket.base_url:
         return f"{then}\nNot read again: RUNTYPE_API_KEY and RUNTYPE_BASE_URL are not the server's here."
     api = RuntypeClient(settings.api_key, settings.base_url, total_timeout=settings.total_timeout)

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from runtype_mcp.storage.tickets import TTL, StateError, Ticket, TicketBook, TicketRequest
+from runtype_mcp.storage.tickets import TTL, DecidedIn, StateError, Ticket, TicketBook, TicketRequest
 
 __all__ = ["MemoryState", "State", "StateError", "TokenSettings"]
 
@@ -126,9 +126,9 @@ class State(ABC):
         """Use up the approval of exactly this call, once, over all servers; None when there is none."""
         return await self._change_tickets(lambda book: book.take(digest))
 
-    async def decide_ticket(self, code: str, *, approve: bool, by: str) -> Ticket:
+    async def decide_ticket(self, code: str, *, approve: bool, by: str, decided_in: DecidedIn) -> Ticket:
         """Approve or deny the one call behind this code; `by` names the person."""
-        return await self._change_tickets(lambda book: book.decide(code, approve=approve, by=by))
+        return await self._change_tickets(lambda book: book.decide(code, approve=approve, by=by, decided_in=decided_in))
 
     async def find_ticket(self, code: str) -> Ticket | None:
         """The ticket with this code, if it has not expired and was not used."""

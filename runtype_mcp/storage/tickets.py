@@ -21,6 +21,8 @@ TTL = 900.0
 MAX_WAITING, MAX_WAITING_EACH = 200, 10
 """How many tickets may wait, in all and of one `requested_by`."""
 
+DecidedIn = Literal["terminal", "page", "console", "app"]
+"""Where a person decided: in a terminal, on the page of one call, in the console, on a card in the conversation."""
 _CLOCK_CORRECTION = 60
 """Seconds by which a clock may be set back without ending every ticket."""
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O or U to misread
@@ -36,8 +38,8 @@ class TicketRequest:
     """What a person is asked to judge. Texts may come from others: sanitize them before a terminal shows them.
 
     `digest` (SHA-256, hex) binds the exact call, the token's state and the account. `scope` stands for account,
-    operation and token: a denial holds for all of it. `effects` are sentences; `facts` is one line about the token
-    when the call was made. `requested_by` says whose waiting tickets are counted together.
+    operation and token: a denial holds for all of it. `card` is what a person is shown, as JSON. `requested_by` says
+    whose waiting tickets are counted together.
     """
 
     digest: str
@@ -46,8 +48,7 @@ class TicketRequest:
     subject_id: str
     subject_name: str
     environment: str
-    effects: tuple[str, ...]
-    facts: str
+    card: dict[str, Any]
     base_url: str
     requested_by: str
 
@@ -61,14 +62,21 @@ class Ticket(TicketRequest):
     expires: float
     state: Literal["waiting", "approved", "denied", "used"] = "waiting"
     decided_by: str = ""
+    decided_in: DecidedIn | Literal[""] = ""
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The card with what becomes of the request: all that a page needs to show it."""
+        names = ("code", "created", "expires", "state")
+        return self.card | {name: getattr(self, name) for name in names} | {"decidedBy": self.decided_by}
 
     @classmethod
     def parse(cls, stored: Any) -> Ticket:
         """The ticket that `asdict` made `stored` of. ValueError if it is anything else."""
         try:
-            ticket = cls(**{**stored, "effects": tuple(stored["effects"])})
-            sound = math.isfinite(ticket.created) and math.isfinite(ticket.expires)
-        except (TypeError, KeyError) as error:
+            ticket = cls(**stored)
+            sound = math.isfinite(ticket.created) and math.isfinite(ticket.expires) and isinstance(ticket.card, dict)
+        except TypeError as error:
             raise ValueError("it is not a ticket") from error
         if not sound or ticket.state == "used" or normalize_code(ticket.code) != ticket.code:
             raise ValueError("it is not a ticket that can be stored")
@@ -122,7 +130,7 @@ class TicketBook:
         """The ticket with this code, however it was typed."""
         return self.tickets.get(normalize_code(code))
 
-    def decide(self, code: str, *, approve: bool, by: str) -> Ticket:
+    def decide(self, code: str, *, approve: bool, by: str, decided_in: DecidedIn) -> Ticket:
         """Approve or deny; a denial can be taken back, and an approval that was not used can be withdrawn."""
         ticket = self.find(code)
         if ticket is None:
@@ -133,7 +141,11 @@ class TicketBook:
         if approve and ticket.state == "approved":
             raise StateError(f"{ticket.code} is already approved. Nothing was changed.")
         decided = replace(
-            ticket, state="approved" if approve else "denied", decided_by=by, expires=self._now + self._ttl
+            ticket,
+            state="approved" if approve else "denied",
+            decided_by=by,
+            decided_in=decided_in,
+            expires=self._now + self._ttl,
         )
         self.tickets[ticket.code] = decided
         return decided

@@ -7,11 +7,10 @@ reached. Prompts express intent; this enforces it, whatever a model was talked i
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Self
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, cast
+from urllib.parse import urlsplit
 
 from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, DeclinedElicitation, ElicitationResult
 from mcp.server.mcpserver import Context
@@ -27,14 +26,12 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import InputRequiredResult
 from pydantic import BaseModel, Field
 
-from runtype_mcp import results
-from runtype_mcp.api.models import ClientToken
 from runtype_mcp.errors import Refused
-from runtype_mcp.policy.effects import Effect
-from runtype_mcp.policy.sanitize import for_question, names_match, sanitize_line
+from runtype_mcp.policy.sanitize import names_match, sanitize_line
 from runtype_mcp.settings import Approval, Settings
 from runtype_mcp.storage.state import StateError
 from runtype_mcp.storage.tickets import TicketRequest
+from runtype_mcp.tools.plan import Plan, sha256
 from runtype_mcp.tools.spec import ToolContext
 
 MODERN = "2026-07-28"
@@ -50,87 +47,9 @@ class TypedName(BaseModel):
     name: str = Field(min_length=1, max_length=255, title="Name of the token", description="Type it to approve.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a call would do, worked out from the live token before anything is asked or sent.
-
-    Attributes:
-        operation: the tool's name.
-        verb: the operation for people, such as "Delete".
-        arguments: the exact call, without the confirmation itself.
-        token: as it is now; None for a create.
-        name: what confirms the call: the token's present name.
-        changes: of an update, the fields that change, by their names in Python.
-        undo: what cannot be undone, and what to do instead.
-        note: a fact that the question must show, so that an answered question cannot be answered twice.
-        write_epoch: of the state, from before the token was read.
-        approvals_used: how many approvals this exact plan has consumed.
-    """
-
-    operation: str
-    verb: str
-    arguments: Mapping[str, Any]
-    token: ClientToken | None
-    name: str
-    environment: str
-    effects: tuple[Effect, ...]
-    undo: str
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    note: str = ""
-    write_epoch: int = 0
-    approvals_used: int = 0
-
-    @classmethod
-    def on(cls, token: ClientToken, **facts: Any) -> Self:
-        """A plan for a token that exists."""
-        # Nobody can recognise or type a name that has nothing to see: the id stands for it.
-        name = token.display_name if sanitize_line(token.display_name, 255) else token.id
-        return cls(token=token, name=name, environment=token.environment, **facts)
-
-    @property
-    def subject(self) -> str:
-        """The token for a one-line text to people. Names come from the API: they cannot reshape the line."""
-        kind = f"the {sanitize_line(self.environment, 20)} client token"
-        shown = for_question(self.name, "without a name")
-        return f'{kind} "{shown}"' + (f" ({sanitize_line(self.token.id, 128)})" if self.token else "")
-
-    @property
-    def facts(self) -> str:
-        """What tells the token from another of its name: two names that were swapped do not hide that."""
-        return results.facts(self.token) if self.token else ""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the exact call and the token's present state: what an approval is bound to."""
-        state = self.token.settings() if self.token else None
-        return _sha256(self.operation, self.arguments, state, [effect.sentence for effect in self.effects], self.note)
-
-    def masked(self, redact: Callable[[str], str], write_epoch: int) -> Self:
-        """The same plan, fit for people: a question and a ticket leave the server too, past the exit of results."""
-        effects = tuple(replace(effect, sentence=redact(effect.sentence)) for effect in self.effects)
-        return replace(self, effects=effects, note=redact(self.note), write_epoch=write_epoch)
-
-    def what(self) -> str:
-        """All that the call would do, whole and worst first, in one paragraph for a person."""
-        sentences = " ".join(effect.sentence for effect in self.effects)
-        return " ".join(part for part in (f"{self.verb} {self.subject}?", self.facts, sentences, self.undo) if part)
-
-    def question(self) -> str:
-        """For a person. Only facts that matter and do not change by themselves, so that it is asked once."""
-        # A yes is for one call. Once it is used, the question reads differently, so a copy of it fits no more.
-        again = f"-{self.approvals_used}" if self.approvals_used else ""
-        return " ".join(part for part in (self.what(), self.note, f"Reference {self.digest[:8]}{again}.") if part)
-
-    def confirm_call(self) -> str:
-        """The exact call that would go ahead."""
-        confirmation = {"confirm": True} | ({"expected_name": sanitize_line(self.name, 255)} if self.token else {})
-        call = json.dumps({**self.arguments, **confirmation}, ensure_ascii=False, separators=(",", ":"))
-        return f"{self.operation} {call}"
-
-
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """The call may go ahead. `how` is for the audit log: `not gated`, `flag`, `person` or `ticket CODE`."""
+    """The call may go ahead. `how` is for the audit log: `not gated`, `flag`, `person` or `ticket CODE (page)`."""
 
     how: str
 
@@ -294,29 +213,11 @@ async def _ticket(context: ToolContext, plan: Plan) -> Verdict:
     """An approval from outside the conversation, bound to this call and this state; without one, a code to get it."""
     if context.settings.state_dir is None:
         return _denied("There is no place where approvals could be given.", "Tell the operator: RUNTYPE_MCP_STATE_DIR.")
-    account, mask = context.caller.account, context.caller.redactor.redact_text
-    subject_id = plan.token.id if plan.token else ""
-    # Servers of one user share the tickets: a yes for one account's token is none for another's.
-    bound = _sha256(plan.digest, account)
+    request = ticket_request(context, plan)
     try:
-        if (ticket := await context.state.take_ticket(bound)) is not None:
-            return Approved(f"ticket {ticket.code}")
-        ticket = await context.state.request_ticket(
-            TicketRequest(
-                digest=bound,
-                # A denial is for the operation on this token, or one more harmless field would ask again.
-                scope=_sha256(account, plan.operation, subject_id or plan.name),
-                operation=plan.operation,
-                # What is kept on disk leaves this process like any other text.
-                subject_id=mask(sanitize_line(subject_id, 128)),
-                subject_name=mask(sanitize_line(plan.name, 255)),
-                environment=mask(sanitize_line(plan.environment, 20)),
-                effects=tuple(mask(effect.sentence) for effect in plan.effects),
-                facts=mask(plan.facts or plan.note),
-                base_url=context.settings.base_url,
-                requested_by=context.caller.subject,
-            )
-        )
+        if (ticket := await context.state.take_ticket(request.digest)) is not None:
+            return Approved(f"ticket {ticket.code} ({ticket.decided_in})")
+        ticket = await context.state.request_ticket(request)
     except StateError as exc:
         raise Refused(f"Approvals outside the conversation do not work: {exc}", "Tell the operator.") from exc
     if ticket.state == "denied":
@@ -328,5 +229,31 @@ async def _ticket(context: ToolContext, plan: Plan) -> Verdict:
     )
 
 
-def _sha256(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+def approval_card(context: ToolContext, plan: Plan) -> dict[str, Any]:
+    """What a person is shown of a call, on a page or in a terminal. It leaves the server past the exit of results."""
+    settings = context.settings
+    card = plan.card() | {
+        "apiHost": urlsplit(settings.base_url).netloc,
+        "sandbox": settings.sandbox,
+        "requestedBy": sanitize_line(context.caller.name, 80),
+    }
+    return cast(dict[str, Any], context.caller.redactor.redact_json(card))
+
+
+def ticket_request(context: ToolContext, plan: Plan) -> TicketRequest:
+    """The request for a person's decision on exactly this call."""
+    account, card = context.caller.account, approval_card(context, plan)
+    subject_id = plan.token.id if plan.token else ""
+    return TicketRequest(
+        # Servers of one user share the tickets: a yes for one account's token is none for another's.
+        digest=sha256(plan.digest, account),
+        # A denial is for the operation on this token, or one more harmless field would ask again.
+        scope=sha256(account, plan.operation, subject_id or plan.name),
+        operation=plan.operation,
+        subject_id=card["token"]["id"] if plan.token else "",
+        subject_name=card["name"],
+        environment=card["environment"],
+        card=card,
+        base_url=context.settings.base_url,
+        requested_by=context.caller.subject,
+    )

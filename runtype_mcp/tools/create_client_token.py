@@ -11,8 +11,8 @@ from runtype_mcp.api import models
 from runtype_mcp.errors import ClientTokenError, OutcomeUnknown, PermanentError, UserInputError, ValueNotStored
 from runtype_mcp.policy import effects
 from runtype_mcp.tools import delivery, last_read, reconcile
-from runtype_mcp.tools.approval import Plan
 from runtype_mcp.tools.arguments import Config, Confirmable, Delivery, Id, Ids, Name, Origins, invalid
+from runtype_mcp.tools.plan import Plan
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 

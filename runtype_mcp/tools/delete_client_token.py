@@ -6,9 +6,9 @@ from runtype_mcp import results
 from runtype_mcp.errors import NotFound, OutcomeUnknown, PermanentError
 from runtype_mcp.policy import effects
 from runtype_mcp.tools import reconcile
-from runtype_mcp.tools.approval import Plan
 from runtype_mcp.tools.arguments import TOKEN, NameConfirmed, TokenRef
 from runtype_mcp.tools.lookup import find
+from runtype_mcp.tools.plan import Plan
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 

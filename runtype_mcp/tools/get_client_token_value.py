@@ -10,9 +10,9 @@ from runtype_mcp.errors import UserInputError
 from runtype_mcp.policy import effects
 from runtype_mcp.storage import env_file
 from runtype_mcp.tools import delivery
-from runtype_mcp.tools.approval import Plan
 from runtype_mcp.tools.arguments import TOKEN, Delivery, NameConfirmed, TokenRef
 from runtype_mcp.tools.lookup import find
+from runtype_mcp.tools.plan import Plan
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 

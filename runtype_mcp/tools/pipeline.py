@@ -23,8 +23,9 @@ from runtype_mcp.policy.sanitize import sanitize_line
 from runtype_mcp.storage.audit_log import AuditError
 from runtype_mcp.storage.state import StateError
 from runtype_mcp.tools import last_read
-from runtype_mcp.tools.approval import Approved, Denied, Gated, Plan, Preview, authorize, policy_sentence
+from runtype_mcp.tools.approval import Approved, Denied, Gated, Preview, authorize, policy_sentence
 from runtype_mcp.tools.arguments import Arguments, Confirmable, NameConfirmed, narrowed, validate
+from runtype_mcp.tools.plan import Plan
 from runtype_mcp.tools.schema import flat
 from runtype_mcp.tools.spec import Services, ToolContext, ToolSpec, disabled_reason
 

@@ -8,9 +8,9 @@ from runtype_mcp.errors import ClientTokenError, OutcomeUnknown, PermanentError,
 from runtype_mcp.policy import effects
 from runtype_mcp.policy.sanitize import sanitize_line
 from runtype_mcp.tools import delivery, last_read, reconcile
-from runtype_mcp.tools.approval import Plan
 from runtype_mcp.tools.arguments import TOKEN, Delivery, NameConfirmed, TokenRef
 from runtype_mcp.tools.lookup import find
+from runtype_mcp.tools.plan import Plan
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 

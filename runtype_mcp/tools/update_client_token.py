@@ -10,7 +10,6 @@ from runtype_mcp.api import models
 from runtype_mcp.errors import OutcomeUnknown, PermanentError, UserInputError
 from runtype_mcp.policy import effects
 from runtype_mcp.tools import last_read, reconcile
-from runtype_mcp.tools.approval import Plan
 from runtype_mcp.tools.arguments import (
     NOT_SENT,
     TOKEN,
@@ -26,6 +25,7 @@ from runtype_mcp.tools.arguments import (
     invalid,
 )
 from runtype_mcp.tools.lookup import find
+from runtype_mcp.tools.plan import Plan
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 Clearable = Literal["default_flow_id", "target_alias", "target_version_id"]

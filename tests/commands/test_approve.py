@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from runtype_mcp.commands.approve import approvals, person
+from runtype_mcp.results import compact
 from runtype_mcp.sandbox.store import Record
 from runtype_mcp.settings import Settings
 from runtype_mcp.storage import audit_log
@@ -60,12 +61,22 @@ def waiting(now: Callable[[], float] = time.time, digit: str = "0", **fields: An
         "subject_id": "ct_1",
         "subject_name": "Shop",
         "environment": "live",
-        "effects": ("Every page that embeds this token stops working, for good.",),
-        "facts": "ct_1 (live, active, https://shop.example, last used 2026-11-01)",
+        "card": card(),
         "base_url": "https://api.runtype.com",
         "requested_by": "somebody",
     }
     return asyncio.run(kept(now).request_ticket(TicketRequest(**request | fields))).code
+
+
+def card(text: str = "", **fields: Any) -> dict[str, Any]:
+    """What a server shows of a call; `text` stands for whatever others wrote."""
+    token = {"id": "ct_1", "name": "Shop", "environment": "live", "isActive": True, "lastUsedAt": "2026-11-01"}
+    return {
+        "token": token | {"allowedOrigins": [text or "https://shop.example"]},
+        "effects": [{"sentence": f"{text}Every page that embeds this token stops working, for good."}],
+        "changes": [],
+        "note": text,
+    } | fields
 
 
 def found(code: str) -> Ticket:
@@ -110,7 +121,7 @@ def test_a_person_approves_in_a_terminal_and_the_same_call_goes_ahead_once(
         assert server.call("get_client_token_value", **call)["structuredContent"]["value"] == shop.value
         assert ask(server, "get_client_token_value", **call) != code
     (done,) = [row for row in audit_log.rows(log) if row.outcome == "done"]
-    assert (done.tool, done.approval) == ("get_client_token_value", f"ticket {code}")
+    assert (done.tool, done.approval) == ("get_client_token_value", f"ticket {code} (terminal)")
 
 
 def test_a_terminal_shows_all_that_a_call_would_do(api: Api, shop: Record) -> None:
@@ -122,6 +133,8 @@ def test_a_terminal_shows_all_that_a_call_would_do(api: Api, shop: Record) -> No
         code = ask(server, "update_client_token", **change, confirm=True, expected_name=shop.token["name"])
         _, shown = answer(code, "deny\n", **environ(api))
         assert not [agent for agent in agents if agent not in shown]
+        before, after = (compact(list_) for list_ in (shop.token["agentIds"], change["agent_ids"]))
+        assert f"\nagentIds: {before} -> {after}\n" in shown
         new = {"name": "New", "allowed_origins": ["*"], "agent_ids": agents[:1]}
         code = ask(server, "create_client_token", **new, confirm=True)
         _, shown = answer(code, "deny\n", **environ(api))
@@ -211,7 +224,7 @@ def test_a_code_that_no_call_waits_under_is_told_so(code: str) -> None:
         code = waiting(now=lambda: time.time() - 901)
     if code == "approved":
         code = waiting()
-        asyncio.run(kept().decide_ticket(code, approve=True, by="me"))
+        asyncio.run(kept().decide_ticket(code, approve=True, by="me", decided_in="terminal"))
     assert answer(code) == (1, f"runtype-mcp: {NOBODY}\n")
 
 
@@ -230,10 +243,11 @@ def test_who_decided_is_kept_also_of_a_user_without_a_name() -> None:
 def test_no_control_character_reaches_the_terminal(api: Api) -> None:
     """What others wrote neither moves the cursor, colours, adds a line nor turns text."""
     nasty = "\x1b[2J\x1b]0;owned\x07\r\n\u202eShop\u2066\x9b31m"
-    fields = ("subject_name", "subject_id", "environment", "operation", "facts", "base_url")
+    fields = ("subject_name", "subject_id", "environment", "operation", "base_url")
     request: dict[str, Any] = dict.fromkeys(fields, nasty)
-    code = waiting(**request, effects=(f"{nasty} stops",))
-    asyncio.run(kept().decide_ticket(code, approve=False, by=nasty))
+    changes = [{"field": nasty, "before": nasty, "after": [nasty]}]
+    code = waiting(**request, card=card(nasty, changes=changes))
+    asyncio.run(kept().decide_ticket(code, approve=False, by=nasty, decided_in="terminal"))
     listed = run("approvals").stdout
     ended, shown = answer(code, "Shop\n", **environ(api))
     assert (ended, len(listed.splitlines())) == (0, 1)
@@ -246,7 +260,7 @@ def test_approvals_lists_what_is_open_with_its_state_and_its_time() -> None:
     waiting(now=lambda: time.time() - 901, digit="4")
     first = waiting(now=lambda: time.time() - 630, digit="1", subject_name="First")
     second = waiting(digit="2", operation="create_client_token", subject_id="", subject_name="Crêpes 🥐")
-    asyncio.run(kept().decide_ticket(second, approve=False, by="me"))
+    asyncio.run(kept().decide_ticket(second, approve=False, by="me", decided_in="terminal"))
     done = run("approvals", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     one, two = done.stdout.splitlines()
@@ -273,7 +287,12 @@ def test_the_facts_say_where_they_come_from(api: Api, shop: Record) -> None:
         ("2", {"base_url": api.url}, {"RUNTYPE_BASE_URL": api.url}, then + elsewhere),
         ("3", {"base_url": api.url}, environ(api), f"{then}It cannot be read now: The API found no such client token"),
         ("4", {"base_url": api.url, "subject_id": token["id"]}, environ(api), f"Now: {token['id']} (live Approved., "),
-        ("5", {"subject_id": ""}, environ(api), "It does not exist yet. "),
+        (
+            "5",
+            {"subject_id": "", "card": card("Allowed origins: *.", token=None)},
+            environ(api),
+            "It does not exist yet. Allowed origins: *.\n",
+        ),
         ("6", {"base_url": "http://sandbox.invalid"}, {"RUNTYPE_MCP_SANDBOX": "1"}, then + elsewhere),
     ):
         shown = answer(waiting(digit=digit, **fields), "\n", **variables)[1]

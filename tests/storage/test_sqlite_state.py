@@ -43,7 +43,7 @@ async def state(directory: Path) -> AsyncIterator[SqliteState]:
 
 async def approved(state: SqliteState) -> Ticket:
     asked = await state.request_ticket(request())
-    return await state.decide_ticket(asked.code, approve=True, by="ada")
+    return await state.decide_ticket(asked.code, approve=True, by="ada", decided_in="terminal")
 
 
 # The files
@@ -120,7 +120,7 @@ async def test_a_file_that_is_deleted_under_a_running_server_is_made_anew(state:
     assert await state.take_ticket(digest("delete ct_1")) is None
     asked = await state.request_ticket(request())
     terminal = SqliteState(directory, now=lambda: NOW)
-    await terminal.decide_ticket(asked.code, approve=True, by="ada")
+    await terminal.decide_ticket(asked.code, approve=True, by="ada", decided_in="terminal")
     await terminal.aclose()
     assert await state.take_ticket(asked.digest) is not None
 
@@ -228,7 +228,7 @@ async def test_a_damaged_row_approves_nothing_and_says_so(state: SqliteState, di
     for act in (
         state.take_ticket(digest("delete ct_1")),
         state.request_ticket(request()),
-        state.decide_ticket("ABCD-EFGH", approve=True, by="ada"),
+        state.decide_ticket("ABCD-EFGH", approve=True, by="ada", decided_in="terminal"),
         state.open_tickets(),
     ):
         with pytest.raises(StateError, match=r"is damaged\. Nothing was changed, and no approval counts"):
@@ -312,7 +312,7 @@ async def test_processes_that_start_together_lose_nothing(directory: Path) -> No
             state = SqliteState(Path(sys.argv[2]))
             for turn in range(5):
                 mine = await state.request_ticket(request(sys.argv[1] + str(turn), requested_by=sys.argv[1]))
-                await state.decide_ticket(mine.code, approve=True, by="ada")
+                await state.decide_ticket(mine.code, approve=True, by="ada", decided_in="terminal")
                 assert await state.take_ticket(mine.digest) is not None
                 await state.advance_write_epoch()
                 async with state.lock("counter"):
@@ -389,7 +389,7 @@ NOW = 1_000_000.0
 
 async def prepare(state):
     code = (await state.request_ticket(request("approved"))).code
-    await state.decide_ticket(code, approve=True, by="ada")
+    await state.decide_ticket(code, approve=True, by="ada", decided_in="terminal")
     await state.use_approval("plan", 0)
     await state.advance_write_epoch()
 
@@ -399,7 +399,7 @@ async def look(state):
 
 async def deny(state):
     code = (await state.open_tickets())[0].code
-    await state.decide_ticket(code, approve=False, by="ada")
+    await state.decide_ticket(code, approve=False, by="ada", decided_in="terminal")
 
 ACTS = {
     "ask": lambda state: state.request_ticket(request("new", operation="new")),

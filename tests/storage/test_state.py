@@ -128,7 +128,7 @@ async def test_a_ticket_lives_in_every_server(open_state: Callable[[], State]) -
     asked = await server.request_ticket(request())
     assert await terminal.find_ticket(asked.code.lower()) == asked
     assert await terminal.open_tickets() == [asked]
-    approved = await terminal.decide_ticket(asked.code, approve=True, by="ada")
+    approved = await terminal.decide_ticket(asked.code, approve=True, by="ada", decided_in="terminal")
     assert (approved.state, approved.decided_by) == ("approved", "ada")
     taken = await server.take_ticket(asked.digest)
     assert taken is not None
@@ -141,17 +141,17 @@ async def test_tickets_are_listed_oldest_first_and_expire(state: State, clock: C
     first = await state.request_ticket(request("first"))
     clock.time += 50
     second = await state.request_ticket(request("second"))
-    denied = await state.decide_ticket(second.code, approve=False, by="ada")
+    denied = await state.decide_ticket(second.code, approve=False, by="ada", decided_in="terminal")
     assert await state.open_tickets() == [first, denied]
     clock.time += 50
     assert await state.open_tickets() == [denied]
     with pytest.raises(StateError, match="Nothing was changed"):
-        await state.decide_ticket(first.code, approve=True, by="ada")
+        await state.decide_ticket(first.code, approve=True, by="ada", decided_in="terminal")
 
 
 async def test_a_clock_that_is_set_back_and_put_right_brings_no_approval_back(state: State, clock: Clock) -> None:
     asked = await state.request_ticket(request())
-    await state.decide_ticket(asked.code, approve=True, by="ada")
+    await state.decide_ticket(asked.code, approve=True, by="ada", decided_in="terminal")
     clock.time -= 3600
     assert await state.take_ticket(asked.digest) is None
     clock.time += 3600

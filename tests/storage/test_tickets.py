@@ -35,8 +35,7 @@ def request(of: object = "delete ct_1", **fields: Any) -> TicketRequest:
         "subject_id": "ct_1",
         "subject_name": "Support",
         "environment": "live",
-        "effects": ("Every widget that embeds it stops.", "For good."),
-        "facts": "live, active, last used today",
+        "card": {"name": "Support", "effects": [{"sentence": "Every widget that embeds it stops."}]},
         "base_url": "https://api.example.test",
         "requested_by": "claude",
     }
@@ -49,7 +48,7 @@ def book(*tickets: Ticket, now: float = NOW) -> TicketBook:
 
 def decided(approve: bool, of: object = "delete ct_1", **fields: Any) -> Ticket:
     desk = book()
-    return desk.decide(desk.request(request(of, **fields)).code, approve=approve, by="ada")
+    return desk.decide(desk.request(request(of, **fields)).code, approve=approve, by="ada", decided_in="terminal")
 
 
 def test_an_approved_call_is_let_through_once() -> None:
@@ -57,8 +56,8 @@ def test_an_approved_call_is_let_through_once() -> None:
     asked = desk.request(request())
     assert asked == Ticket(**asdict(request()), code=asked.code, created=NOW, expires=NOW + 100)
     assert desk.take(asked.digest) is None
-    approved = desk.decide(asked.code, approve=True, by="ada")
-    assert approved == replace(asked, state="approved", decided_by="ada")
+    approved = desk.decide(asked.code, approve=True, by="ada", decided_in="terminal")
+    assert approved == replace(asked, state="approved", decided_by="ada", decided_in="terminal")
     assert desk.request(request()) == approved
     assert desk.take(asked.digest) == replace(approved, state="used")
     assert desk.take(asked.digest) is None
@@ -85,9 +84,11 @@ def test_a_denial_holds_against_a_call_of_its_scope_that_waited_already() -> Non
     desk = book()
     waiting = desk.request(request("first", scope="ct_1"))
     second = desk.request(request("second", scope="ct_1"))
-    denied = desk.decide(second.code, approve=False, by="ada")
+    denied = desk.decide(second.code, approve=False, by="ada", decided_in="terminal")
     assert desk.request(request("first", scope="ct_1")) == denied
-    approved = desk.decide(waiting.code, approve=True, by="ada")  # a person may still want exactly that one
+    approved = desk.decide(
+        waiting.code, approve=True, by="ada", decided_in="terminal"
+    )  # a person may still want exactly that one
     assert desk.request(request("first", scope="ct_1")) == approved
 
 
@@ -101,12 +102,12 @@ def test_a_denial_ends_with_its_ticket() -> None:
 def test_a_person_can_take_a_denial_back_and_withdraw_an_approval() -> None:
     denied = decided(False)
     desk = book(denied, now=NOW + 50)
-    approved = desk.decide(denied.code, approve=True, by="bob")
+    approved = desk.decide(denied.code, approve=True, by="bob", decided_in="terminal")
     assert (approved.state, approved.decided_by, approved.expires) == ("approved", "bob", NOW + 150)
     with pytest.raises(StateError, match="already approved"):
-        desk.decide(denied.code, approve=True, by="eve")
+        desk.decide(denied.code, approve=True, by="eve", decided_in="terminal")
     assert desk.find(denied.code) == approved
-    withdrawn = desk.decide(denied.code, approve=False, by="ada")
+    withdrawn = desk.decide(denied.code, approve=False, by="ada", decided_in="terminal")
     assert (withdrawn.state, withdrawn.decided_by) == ("denied", "ada")
     assert desk.take(denied.digest) is None
 
@@ -117,7 +118,7 @@ def test_an_unknown_code_decides_nothing(code: str, approve: bool) -> None:
     desk = book()
     asked = desk.request(request())
     with pytest.raises(StateError, match="Nothing was changed"):
-        desk.decide(code, approve=approve, by="ada")
+        desk.decide(code, approve=approve, by="ada", decided_in="terminal")
     assert desk.oldest_first() == [asked]
 
 
@@ -133,7 +134,7 @@ def test_a_ticket_counts_in_its_time_and_no_clock_prolongs_it(ticket: Ticket, pa
 
 def test_a_late_approval_is_good_for_its_own_time() -> None:
     asked = book().request(request())
-    approved = book(asked, now=NOW + 90).decide(asked.code, approve=True, by="ada")
+    approved = book(asked, now=NOW + 90).decide(asked.code, approve=True, by="ada", decided_in="terminal")
     assert book(approved, now=NOW + 189).take(asked.digest) is not None
     assert book(approved, now=NOW + 190).take(asked.digest) is None
 
@@ -145,7 +146,7 @@ def test_neither_one_caller_nor_all_can_fill_the_desk() -> None:
         desk.request(request("one more"))
     assert desk.request(request("one more", requested_by="cursor")).state == "waiting"
     assert desk.request(request(0)) == first, "the same call keeps its ticket"
-    desk.decide(first.code, approve=False, by="ada")
+    desk.decide(first.code, approve=False, by="ada", decided_in="terminal")
     assert desk.request(request("one more after a decision")).state == "waiting"
     for n in range(MAX_WAITING - MAX_WAITING_EACH - 1):
         desk.request(request(f"another {n}", requested_by=f"caller {n // 10}"))

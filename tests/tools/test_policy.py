@@ -21,6 +21,7 @@ from tests.confirmations import (
     GATED,
     REFUSED,
     REGENERATE,
+    SECRET,
     SHOW_OPEN,
     SITE,
     TICKET,
@@ -34,7 +35,7 @@ from tests.confirmations import (
     put,
     went_ahead,
 )
-from tests.support import AGENT, ERAS, LEGACY, MODERN, Api, McpClient, accept, mcp_client, text_of
+from tests.support import AGENT, ERAS, KEY, LEGACY, MODERN, Api, McpClient, accept, mcp_client, text_of
 from tests.tools.checks import listed
 
 pytestmark = pytest.mark.anyio
@@ -194,8 +195,26 @@ async def test_a_ticket_tells_a_person_what_it_is_for(api: Api) -> None:
         (ticket,) = await open_tickets()
         assert (ticket.operation, ticket.subject_id) == ("delete_client_token", arguments["client_token"])
         assert (ticket.subject_name, ticket.environment, ticket.base_url) == ("Shop", "live", api.url)
-        assert list(ticket.effects) == preview["effects"]
-        assert SITE in ticket.facts
+        card = ticket.shown
+        assert [effect["sentence"] for effect in card["effects"]] == preview["effects"]
+        assert (card["token"], card["undo"]) == (preview["clientToken"], preview["undo"])
+        assert (card["name"], card["verb"], card["changes"]) == ("Shop", "Delete", [])
+        assert card["apiHost"] == api.url.removeprefix("http://")
+        assert (card["code"], card["state"], card["decidedBy"]) == (ticket.code, "waiting", "")
+        assert card["expires"] - card["created"] == 900
+
+
+async def test_a_ticket_shows_before_and_after_of_what_changes_in_plain_lines_without_secrets(api: Api) -> None:
+    async with mcp_client(api, MODERN, RUNTYPE_MCP_APPROVAL="human") as model:
+        token = put(api.store, config={"a": f"{SECRET} {KEY}", "b": 1})
+        change = {"allowed_origins": [SITE, "*"], "name": "Shop", "config": {"c\u202ed": ["x\n\x1b[1my", SECRET]}}
+        await ticketed(api, model, EXPOSE, confirmed(EXPOSE, {"client_token": token, **change}))
+        (ticket,) = await open_tickets()
+        live, key = "rt_live_[redacted]", "rt_test_[redacted]"
+        assert ticket.card["changes"] == [
+            {"field": "allowedOrigins", "before": [SITE], "after": [SITE, "*"]},
+            {"field": "config", "before": {"a": f"{live} {key}", "b": 1}, "after": {"cd": ["x y", live]}},
+        ]
 
 
 async def test_a_preview_or_a_wrong_name_leaves_no_ticket(api: Api, era: str) -> None:
@@ -258,7 +277,7 @@ async def test_a_ticket_expires_whether_it_waits_or_is_approved(api: Api, era: s
         time[0] += 901
         second = await ticketed(api, model, DELETE, yes)
         assert second != first
-        await state.decide_ticket(second, approve=True, by="a person")
+        await state.decide_ticket(second, approve=True, by="a person", decided_in="terminal")
         time[0] += 901
         assert await ticketed(api, model, DELETE, yes) not in (first, second)
 
