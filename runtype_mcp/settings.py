@@ -238,7 +238,7 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
         if near := difflib.get_close_matches(_core(name), names, 1, 0.7):
             raise SettingsError(f"{shown} is not a setting; did you mean {names[near[0]]}?")
         if re.match(r"(?i)runtype\W*_?mcp", name):
-            raise SettingsError(f"{shown} is not a setting. `runtype-mcp --help` lists them.")
+            raise SettingsError(f"{shown} is not a setting. `runtype-mcp settings` lists them.")
 
 
 def _core(name: str) -> str:

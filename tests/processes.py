@@ -175,7 +175,7 @@ class Terminal:
 
 @contextlib.contextmanager
 def on_terminal(*arguments: str, **environ: str) -> Iterator[Terminal]:
-    """`runtype-mcp ARGUMENTS` on a pseudo-terminal."""
+    """`runtype-mcp ARGUMENTS` on a pseudo-terminal, so wide that no line is wrapped unless `COLUMNS` says otherwise."""
     master, slave = os.openpty()
     try:
         popen = subprocess.Popen(
@@ -183,7 +183,7 @@ def on_terminal(*arguments: str, **environ: str) -> Iterator[Terminal]:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=environment(**environ),
+            env=environment(**{"COLUMNS": "1000", "TERM": "xterm-256color", **environ}),
             start_new_session=True,
         )
         os.close(slave)

@@ -49,7 +49,7 @@ READS_OR_WRITES = {
     *("os", "io", "pathlib", "sqlite3", "socket", "subprocess", "shutil", "tempfile", "filelock", "time", "http"),
     *("anyio", "asyncio", "threading", "selectors", "select", "open"),
 }
-LOADED_LATE = {"sqlite3", "filelock", "publicsuffixlist", "stamina", "tenacity", "jsonschema"}
+LOADED_LATE = {"sqlite3", "filelock", "publicsuffixlist", "stamina", "tenacity", "jsonschema", "rich", "shtab"}
 """What a start must not wait for: each is imported by the first call that needs it."""
 
 

@@ -21,7 +21,7 @@ from runtype_mcp.tools import SPECS
 from tests.processes import TIMEOUT, Process, environment, on_terminal, run, started, until
 from tests.support import KEY, Api
 
-COMMANDS = ("stdio", "http", "demo", "sandbox", "approvals", "approve", "audit")
+COMMANDS = ("stdio", "http", "demo", "sandbox", "approvals", "approve", "audit", "settings", "completion")
 VALUE = "ct_live_flow01k7_0123456789abcdef0123456789abcdef"
 SECRET = "rt_live_0123456789abcdef0123456789abcdef"
 OPAQUE = "Zq7wKxT2mVb9LpRd4HsYc8NfJg3UaEo6WiXyBtQk"
@@ -65,11 +65,48 @@ def test_version_says_name_and_version(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["-h"]])
-def test_help_names_every_command_and_setting(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_command_and_fits_a_terminal(
+    argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     out = printed(capsys, argv)
     assert re.findall(r"^    (\w+)\b", out, re.MULTILINE) == list(COMMANDS)
-    assert set(re.findall(r"^  (RUNTYPE_\w+) ", out, re.MULTILINE)) == set(VARIABLES)
-    assert max(map(len, out.splitlines())) <= 100
+    assert "runtype-mcp settings" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert len(out.splitlines()) <= 40
+
+
+def test_settings_are_listed_with_their_defaults_and_meanings(capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, ["settings"])
+    assert re.findall(r"^(RUNTYPE_\w+)$", out, re.MULTILINE) == list(VARIABLES)
+    assert "(default: https://api.runtype.com)" in out
+    rows = json.loads(printed(capsys, ["settings", "--json"]))
+    assert [row["name"] for row in rows] == list(VARIABLES)
+    assert {row["default"] for row in rows} >= {"none", "auto", "30"}
+
+
+def test_a_shell_completes_commands_options_and_files(tmp_path: Path) -> None:
+    script = tmp_path / "completion"
+    script.write_text(run("completion", "bash").stdout)
+    (tmp_path / "audit.jsonl").touch()
+    for words, expected in (
+        (["appr"], {"approvals", "approve"}),
+        (["http", "--read"], {"--read-only"}),
+        (["audit", "show", "aud"], {"audit.jsonl"}),
+        (["completion", "z"], {"zsh"}),
+    ):
+        ask = (
+            f"source {script}; COMP_WORDS=(runtype-mcp {' '.join(words)}); COMP_CWORD={len(words)};"
+            ' _shtab_runtype_mcp; printf "%s\\n" "${COMPREPLY[@]}"'
+        )
+        done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=TIMEOUT, cwd=tmp_path)
+        assert set(done.stdout.split()) == expected, done
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish", "powershell", "tcsh"])
+def test_every_shell_has_a_script_that_names_the_commands(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, ["completion", shell])
+    assert "approvals" in out
 
 
 @pytest.mark.parametrize(
@@ -78,11 +115,13 @@ def test_help_names_every_command_and_setting(argv: list[str], capsys: pytest.Ca
         (["stdio"], ["--sandbox", "--read-only", "--base-url"]),
         (["--sandbox"], ["--sandbox", "--read-only", "--base-url"]),
         (["http"], ["--sandbox", "--read-only", "--base-url", "--port", "8765"]),
-        (["demo"], []),
+        (["demo"], ["--json"]),
         (["sandbox"], ["--port", "8766", "--data"]),
-        (["approvals"], []),
+        (["approvals"], ["--json"]),
         (["approve"], ["CODE"]),
-        (["audit"], ["show", "verify", "FILE", "--head"]),
+        (["settings"], ["--json"]),
+        (["completion"], ["bash", "zsh"]),
+        (["audit"], ["show", "verify", "FILE", "--head", "--json"]),
     ],
     ids=str,
 )
@@ -103,11 +142,22 @@ def test_the_console_script_and_the_module_are_the_same_program() -> None:
 
 
 @pytest.mark.parametrize("start", ["cold", "warm"])
-def test_a_person_who_starts_it_in_a_terminal_is_told_what_it_is(start: str) -> None:
+def test_a_person_who_starts_it_in_a_terminal_is_told_what_it_is_and_what_to_do(start: str) -> None:
     if start == "warm":
         with started() as server:
             server.hello()
-    with on_terminal() as terminal:
+    with on_terminal(COLUMNS="80") as terminal:
+        assert terminal.ended() == 0
+    lines = terminal.shown.splitlines()
+    assert "an MCP server that manages Runtype client tokens" in lines[0]
+    assert {"runtype-mcp demo", "runtype-mcp --help", "runtype-mcp settings"} <= set(
+        re.findall(r"^    (runtype-mcp \S+)", terminal.shown.replace("\r", ""), re.MULTILINE)
+    )
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_person_who_insists_is_told_what_it_waits_for() -> None:
+    with on_terminal("stdio") as terminal:
         terminal.until("`runtype-mcp demo`")
         terminal.types("\x04")
         assert terminal.ended() == 0
@@ -272,7 +322,7 @@ def log(tmp_path: Path) -> Path:
 
 def test_audit_show_prints_one_line_for_each_call(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head, *lines = printed(capsys, ["audit", "show", str(log)]).splitlines()
-    assert head.split()[:4] == ["time", "caller", "tool", "token"]
+    assert head.split()[:4] == ["time", "outcome", "tool", "token"]
     assert len(lines) == 3
     assert all("delete_client_token" in line and "done" in line and line.isprintable() for line in lines)
 
@@ -290,6 +340,18 @@ def test_audit_verify_names_the_line_that_was_forged(log: Path, capsys: pytest.C
     assert "1 problems" in out
     log.write_text("".join(lines[:1]))
     assert "The remembered head is not in the log" in printed(capsys, ["audit", "verify", str(log), "--head", head], 1)
+
+
+def test_audit_prints_json_for_programs(log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = json.loads(printed(capsys, ["audit", "show", str(log), "--json"]))
+    assert [(call["tool"], call["outcome"], call["duration_ms"]) for call in calls] == [
+        ("delete_client_token", "done", 5)
+    ] * 3
+    found = json.loads(printed(capsys, ["audit", "verify", str(log), "--json"]))
+    assert found == {"lines": 6, "problems": [], "head": verify(log).head}
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[1:]))
+    found = json.loads(printed(capsys, ["audit", "verify", str(log), "--json"], 1))
+    assert found["problems"][0]["line"] == 1
 
 
 def test_a_file_that_is_not_an_audit_log_is_told_so_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,7 +52,7 @@ def test_every_command_of_the_readme_is_one(command: str, tmp_path: Path) -> Non
     assert words[0] == "runtype-mcp"
     log = tmp_path / "audit.jsonl"
     log.touch(mode=0o600)
-    fill = {"8765": "0", "8766": "0", "audit.jsonl": str(log), "sandbox.db": str(tmp_path / "sandbox.db")}
+    fill = {"8765": "0", "8766": "0", "audit.jsonl": str(log), "sandbox.json": str(tmp_path / "sandbox.json")}
     arguments = [fill.get(word, word) for word in words[1:]]
     process = subprocess.Popen(
         [sys.executable, "-m", "runtype_mcp", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

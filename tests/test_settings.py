@@ -149,8 +149,8 @@ def test_a_value_that_cannot_be_used_is_one_line_that_names_the_variable_and_not
         ("RUNTYPE_MCP_API_KEY", "; did you mean RUNTYPE_API_KEY?"),
         ("RUNTYPE_BASEURL", "; did you mean RUNTYPE_BASE_URL?"),
         ("RUNTYPE_API_URL", "; did you mean RUNTYPE_BASE_URL?"),
-        ("RUNTYPE_MCP_SOMETHING\n", ". `runtype-mcp --help` lists them."),
-        ("RUNTYPEMCP_ELSE", ". `runtype-mcp --help` lists them."),
+        ("RUNTYPE_MCP_SOMETHING\n", ". `runtype-mcp settings` lists them."),
+        ("RUNTYPEMCP_ELSE", ". `runtype-mcp settings` lists them."),
     ],
 )
 def test_a_name_that_was_meant_for_this_server_stops_the_start(name: str, hint: str) -> None:

@@ -11,24 +11,32 @@ import logging
 import os
 import re
 import sys
-import textwrap
 from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
 from runtype_mcp import __version__
-from runtype_mcp.settings import VARIABLES, Settings, SettingsError
+from runtype_mcp.commands.output import add_json_option
+from runtype_mcp.settings import Settings, SettingsError
 from runtype_mcp.stdio.replay import Replay
 
 CLOSED_PIPE = 141
 """The exit code where nobody reads what is printed: what shells report of other programs, which SIGPIPE ends."""
 
 
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """One line for each command: argparse measures their names without the indentation, and breaks the longest."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        self._action_max_length += 2 * isinstance(action, argparse._SubParsersAction)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors do not repeat what was typed: it may be a key, and hosts keep what stderr says."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         _, unknown, words = message.partition("unrecognized arguments: ")
@@ -55,20 +63,32 @@ def main(argv: list[str], replay: Replay | None = None) -> int:
     Returns:
         The exit code: 0 fine, 1 something differs or failed, 2 wrong usage or setting, which is one line on stderr.
     """
-    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
+    bare = not argv
+    if bare or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
         argv = ["stdio", *argv]
     if argv[0] != "stdio":  # which needs both, and says so
         sys.stdin, sys.stdout = sys.stdin or StringIO(), sys.stdout or StringIO()
     try:
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a pipe on Windows lacks most of what names are made of
-        code = _run(argv, replay)
+        code = _welcome() if bare and _on_terminal() else _run(argv, replay)
         if sys.stdout:
             sys.stdout.flush()
     except* BrokenPipeError:
         code = CLOSED_PIPE
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains at the exit that the rest cannot be written
     return code
+
+
+def _on_terminal() -> bool:
+    """Whether a person reads and types here. Hosts speak through pipes."""
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty())
+
+
+def _welcome() -> int:
+    from runtype_mcp.commands.help import welcome
+
+    return welcome()
 
 
 def _run(argv: list[str], replay: Replay | None) -> int:
@@ -86,7 +106,7 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="runtype-mcp",
         description="Manage Runtype client tokens from any MCP client.\nWithout a command it serves stdio.",
-        epilog=_variables(),
+        epilog="`runtype-mcp COMMAND --help` tells more of one.\n`runtype-mcp settings` lists what you can set.",
     )
     parser.add_argument("--version", action="version", version=f"runtype-mcp {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -104,27 +124,36 @@ def _parser() -> _Parser:
         server.add_argument("--read-only", **flag, help="only list and read")
         server.add_argument("--base-url", metavar="URL", help="another API than RUNTYPE_BASE_URL says")
     http.add_argument("--port", type=_port, default=8765, metavar="N", help="the port (%(default)s; 0 picks one)")
-    command("demo", _demo, "walk through every tool on the embedded sandbox")
+    demo = command("demo", _demo, "walk through every tool on the embedded sandbox")
+    add_json_option(demo)
     sandbox = command("sandbox", _sandbox, "serve the API's behaviour over HTTP, to try and to test")
     sandbox.add_argument("--port", type=_port, default=8766, metavar="N", help="the port (%(default)s; 0 picks one)")
     sandbox.add_argument("--data", metavar="FILE", type=Path, help="a file that keeps the tokens")
-    command("approvals", _approve, "list the calls that wait for approval, or were decided and not used")
+    approvals = command("approvals", _approve, "list the calls that wait for a person, or were decided")
+    add_json_option(approvals)
     approve = command("approve", _approve, "approve or deny one call, in a terminal")
     approve.add_argument("code", metavar="CODE", help="the code that the refused call named")
-    audit = command("audit", _audit, "show an audit log, a line for each call, or verify that nobody edited it")
+    audit = command("audit", _audit, "show an audit log, or verify that nobody edited it")
     audit.add_argument("what", choices=("show", "verify"))
     audit.add_argument("file", metavar="FILE", type=Path, help="the file that RUNTYPE_MCP_AUDIT names")
     audit.add_argument("--head", metavar="HASH", help="verify: a head that was printed before must still be in the log")
+    add_json_option(audit)
+    add_json_option(command("settings", _print_settings, "list what you can set, with its default and its meaning"))
+    completion = command("completion", _completion, "print a script that completes commands in your shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish", "powershell", "tcsh"))
     return parser
 
 
-def _variables() -> str:
-    """The settings for `--help`, a paragraph each."""
-    lines = ["settings, from the environment:"]
-    for name, row in VARIABLES.items():
-        text = f"{row.meaning} (default: {row.default})".replace("`", "")
-        lines += textwrap.wrap(text, 96, initial_indent=f"  {name:<27}  ", subsequent_indent=" " * 31)
-    return "\n".join(lines)
+def _print_settings(options: argparse.Namespace, _: object) -> int:
+    from runtype_mcp.commands.help import settings
+
+    return settings(as_json=options.json)
+
+
+def _completion(options: argparse.Namespace, _: object) -> int:
+    from runtype_mcp.commands.help import completion
+
+    return completion(_parser(), options.shell)
 
 
 def _port(text: str) -> int:
@@ -171,10 +200,10 @@ def _http(options: argparse.Namespace, _: object) -> int:
     return serve(build_server(settings), options.port)
 
 
-def _demo(_options: argparse.Namespace, _: object) -> int:
+def _demo(options: argparse.Namespace, _: object) -> int:
     from runtype_mcp.commands.demo import demo
 
-    return demo()
+    return demo(as_json=options.json)
 
 
 def _sandbox(options: argparse.Namespace, _: object) -> int:
@@ -187,21 +216,12 @@ def _approve(options: argparse.Namespace, _: object) -> int:
     from runtype_mcp.commands.approve import approvals, approve
 
     settings = Settings.from_env()
-    return approve(settings, options.code) if "code" in options else approvals(settings)
+    return approve(settings, options.code) if "code" in options else approvals(settings, as_json=options.json)
 
 
 def _audit(options: argparse.Namespace, _: object) -> int:
     from runtype_mcp.commands.audit import show, verify
 
-    return show(options.file) if options.what == "show" else verify(options.file, options.head)
-
-
-def say(text: str) -> None:
-    """Print a line."""
-    sys.stdout.write(text + "\n")
-
-
-def failed(text: str) -> int:
-    """Say on stderr why a command failed. Returns the exit code."""
-    sys.stderr.write(f"runtype-mcp: {text}\n")
-    return 1
+    if options.what == "show":
+        return show(options.file, as_json=options.json)
+    return verify(options.file, options.head, as_json=options.json)

@@ -11,9 +11,11 @@ import getpass
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
 from runtype_mcp.api.client import RuntypeClient
-from runtype_mcp.commands import failed, say
+from runtype_mcp.commands.output import failed, print_json, print_table, say
 from runtype_mcp.errors import ClientTokenError
 from runtype_mcp.policy.sanitize import names_match, sanitize_line
 from runtype_mcp.results import Summary, compact, one_line
@@ -28,9 +30,9 @@ TRIES = 3
 QUESTION = "Type the token's name to approve, deny to deny, or nothing to leave it undecided: "
 
 
-def approvals(settings: Settings) -> int:
+def approvals(settings: Settings, *, as_json: bool = False) -> int:
     """List the calls that wait for a person, or were decided and not used yet. Returns the exit code."""
-    return _with_state(settings, _list)
+    return _with_state(settings, _print_json if as_json else _list)
 
 
 def approve(settings: Settings, code: str) -> int:
@@ -54,11 +56,35 @@ def _with_state(settings: Settings, act: Callable[[State], int]) -> int:
 
 def _list(state: State) -> int:
     tickets = asyncio.run(state.open_tickets())
-    for ticket in tickets:
-        say(f"{ticket.code}  {ticket.state:<8}  {_what(ticket)}  ({_minutes(ticket)} min left)")
-    if not tickets:
+    if tickets:
+        rows = [(ticket.code, ticket.state, _what(ticket), str(_minutes(ticket))) for ticket in tickets]
+        styles = {"waiting": "yellow", "approved": "green", "denied": "red"}
+        print_table(("code", "state", "call", "minutes left"), rows, lead=2, longest=500, styles=styles)
+    else:
         say("Nothing waits for approval.")
     return 0
+
+
+def _print_json(state: State) -> int:
+    tickets = asyncio.run(state.open_tickets())
+    print_json([_as_json(ticket) for ticket in tickets])
+    return 0
+
+
+def _as_json(ticket: Ticket) -> dict[str, Any]:
+    return {
+        "code": ticket.code,
+        "state": ticket.state,
+        "operation": ticket.operation,
+        "environment": ticket.environment,
+        "clientToken": {"id": ticket.subject_id or None, "name": ticket.subject_name},
+        "effects": list(ticket.effects),
+        "facts": ticket.facts,
+        "baseUrl": ticket.base_url,
+        "createdAt": datetime.fromtimestamp(ticket.created, UTC).isoformat(timespec="seconds"),
+        "expiresAt": datetime.fromtimestamp(ticket.expires, UTC).isoformat(timespec="seconds"),
+        "decidedBy": ticket.decided_by or None,
+    }
 
 
 def _decide(state: State, settings: Settings, code: str) -> int:

@@ -20,7 +20,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitRequestParams, ElicitResult, TextContent
 
 from runtype_mcp import __version__
-from runtype_mcp.commands import failed, say
+from runtype_mcp.commands.output import console, failed, print_json, say
 from runtype_mcp.policy.redaction import hint
 
 AGENT = "agent_01kxvr4cjsf6f941tg3n2mbnrb"
@@ -32,43 +32,50 @@ VARIABLE = ".env:RUNTYPE_CLIENT_TOKEN"
 class Walk:
     """The client, the person at its keyboard, and the transcript. `types` is what the person will type, if anything."""
 
-    def __init__(self, folder: Path) -> None:
-        self.colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    def __init__(self, folder: Path, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.width = min(console().width, 100)
         self.env_file = folder / ".env"
         environ = {name: value for name, value in os.environ.items() if not name.upper().startswith("RUNTYPE")}
         environ["RUNTYPE_MCP_FILES_ROOT"] = str(folder)
         command = ["-m", "runtype_mcp", "--sandbox"]
         server = StdioServerParameters(command=sys.executable, args=command, env=environ)
         self.client = Client(server, elicitation_callback=self.answer)
-        self.steps = self.checks = self.differences = self.asked = 0
+        self.steps: list[dict[str, Any]] = []
+        self.checks = self.differences = self.asked = 0
         self.called: set[str] = set()
         self.types = ""
 
-    def paint(self, text: str, code: int) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
+    def say(self, text: str, style: str = "", *, indent: int = 4) -> None:
+        if not self.quiet:
+            say(text, style, indent=indent)
 
     def step(self, title: str) -> None:
-        self.steps += 1
-        say(f"\n{self.paint(f'{self.steps:>2}. {title}', 1)}")
+        self.steps.append({"step": title, "calls": [], "checks": []})
+        self.say(f"\n{len(self.steps):>2}. {title}", "bold", indent=0)
 
     def quote(self, text: str, most: int = 9) -> None:
-        lines = [part for line in text.splitlines() for part in textwrap.wrap(line, 108) or [""]]
+        wrapped = (textwrap.wrap(line, self.width - 6, break_on_hyphens=False) for line in text.splitlines())
+        lines = [part for parts in wrapped for part in parts or [""]]
         for line in lines[:most] + ([f"… {len(lines) - most} more lines"] if len(lines) > most else []):
-            say(self.paint(f"    │ {line}", 2))
+            self.say(f"│ {line}", "dim")
 
     def check(self, what: str, holds: bool) -> None:
         self.checks += 1
         self.differences += not holds
-        say(f"    {self.paint('✓', 32) if holds else self.paint('✗ DIFFERS:', 31)} {what}")
+        self.steps[-1]["checks"].append({"check": what, "holds": holds})
+        self.say(f"✓ {what}" if holds else f"✗ DIFFERS: {what}", "green" if holds else "red")
         sys.stdout.flush()
 
     async def call(self, tool: str, most: int = 9, /, **arguments: Any) -> dict[str, Any]:
         """Print a call and the start of its answer. Returns the answer's data; a refusal's text is in `refused`."""
         self.called.add(tool)
-        say(f"    {self.paint(tool, 36)}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})")
+        self.say(f"{tool}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})", "cyan")
         result = await self.client.call_tool(tool, arguments)
         text = "\n".join(item.text for item in result.content if isinstance(item, TextContent))
         data = result.structured_content or {}
+        status = "refused" if result.is_error else data.get("status", "done")
+        self.steps[-1]["calls"].append({"tool": tool, "arguments": arguments, "status": status})
         # The client has the value. The transcript, which people paste into tickets, has its ends alone.
         self.quote(text.replace(value, hint(value)) if (value := data.get("value")) else text, most)
         return {**data, "refused": text} if result.is_error else data
@@ -86,39 +93,43 @@ class Walk:
     async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
         """What the person says to a question of the server."""
         self.asked += 1
-        say(self.paint("    The person is asked:", 33))
+        self.say("The person is asked:", "yellow")
         self.quote(params.message)
-        say(self.paint(f"    The person types: {self.types}" if self.types else "    The person declines.", 33))
+        self.say(f"The person types: {self.types}" if self.types else "The person declines.", "yellow")
         if not self.types:
             return ElicitResult(action="decline")
         return ElicitResult(action="accept", content={"name": self.types})
 
 
-def demo() -> int:
+def demo(*, as_json: bool = False) -> int:
     """Walk. Returns 0 when everything is as it should be, 1 when anything differs."""
     with tempfile.TemporaryDirectory() as folder:
-        walk, code = Walk(Path(folder)), 0
+        walk, code = Walk(Path(folder), quiet=as_json), 0
         try:
             asyncio.run(_all(walk))
         except* MCPError:
             code = failed("The server of the demo ended. What it said is above.")
+    if as_json and not code:
+        print_json({"version": __version__, "differences": walk.differences, "steps": walk.steps})
     return code or int(walk.differences > 0)
 
 
 async def _all(walk: Walk) -> None:
-    say(walk.paint(f"runtype-mcp {__version__}: a walk through every tool, on the embedded sandbox", 1))
+    walk.say(f"runtype-mcp {__version__}: a walk through every tool, on the embedded sandbox", "bold", indent=0)
     async with walk.client:
         tools = {tool.name for tool in (await walk.client.list_tools()).tools}
-        say(f"A subprocess serves {len(tools)} tools over stdio ({walk.client.protocol_version}).")
+        walk.say(f"A subprocess serves {len(tools)} tools over stdio ({walk.client.protocol_version}).", indent=0)
         await _read(walk)
         token = await _create(walk)
         await _change(walk, token)
         await _replace_and_delete(walk, token)
         walk.step("Every tool was called")
         walk.check(f"{len(tools & walk.called)} of {len(tools)}", tools == walk.called)
-    done = f"All {len(tools)} tools did what they should, and nothing changed without a yes."
-    differ = f"{walk.differences} of {walk.checks} checks differ."
-    say("\n" + (walk.paint(differ, 31) if walk.differences else walk.paint(done, 32)))
+    if walk.differences:
+        walk.say(f"\n{walk.differences} of {walk.checks} checks differ.", "red", indent=0)
+    else:
+        done = f"\nAll {len(tools)} tools did what they should, and nothing changed without a yes."
+        walk.say(done, "green", indent=0)
 
 
 async def _read(walk: Walk) -> None:

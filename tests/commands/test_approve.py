@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +168,7 @@ def test_a_denied_call_is_told_so_and_can_be_approved_after_all(api: Api, shop: 
         text = server.text("delete_client_token", **call)
         assert re.search(rf"A person denied this.* \({code}\)\..* Do not call again", text)
         assert not api.writes
-        assert f"{code}  denied    delete_client_token: " in run("approvals").stdout
+        assert f"{code}  denied  delete_client_token: " in run("approvals").stdout
         ended, shown = answer(code, f"{token['name']}\n", **environ(api))
         assert ended == 0
         assert f"It was denied by {person()}. To approve it takes that back.\n" in shown
@@ -250,7 +252,7 @@ def test_no_control_character_reaches_the_terminal(api: Api) -> None:
     asyncio.run(kept().decide_ticket(code, approve=False, by=nasty, decided_in="terminal"))
     listed = run("approvals").stdout
     ended, shown = answer(code, "Shop\n", **environ(api))
-    assert (ended, len(listed.splitlines())) == (0, 1)
+    assert (ended, len(listed.splitlines())) == (0, 2)
     for text in (listed, shown):
         assert "Shop" in text
         assert text.replace("\n", "").isprintable()
@@ -263,12 +265,19 @@ def test_approvals_lists_what_is_open_with_its_state_and_its_time() -> None:
     asyncio.run(kept().decide_ticket(second, approve=False, by="me", decided_in="terminal"))
     done = run("approvals", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
-    one, two = done.stdout.splitlines()
-    assert re.fullmatch(
-        f"{first}  waiting   delete_client_token: the live client token 'First' ct_1  .[34] min left.", one
-    )
+    _, one, two = done.stdout.splitlines()
+    assert re.fullmatch(f"{first}  waiting  delete_client_token: the live client token 'First' ct_1 +[34]", one)
     what = "create_client_token: the live client token 'Cr.pes .'"
-    assert re.fullmatch(f"{second}  denied    {what}  .1[45] min left.", two)
+    assert re.fullmatch(f"{second}  denied   {what} +1[45]", two)
+
+
+def test_approvals_prints_json_for_programs() -> None:
+    code = waiting(subject_name="Crêpes 🥐")
+    (ticket,) = json.loads(run("approvals", "--json").stdout)
+    assert (ticket["code"], ticket["state"], ticket["decidedBy"]) == (code, "waiting", None)
+    assert ticket["clientToken"] == {"id": "ct_1", "name": "Crêpes 🥐"}
+    made, ends = (datetime.fromisoformat(ticket[name]) for name in ("createdAt", "expiresAt"))
+    assert (ends - made).total_seconds() == 900
 
 
 def test_without_a_home_or_a_ticket_approvals_says_so(capsys: pytest.CaptureFixture[str]) -> None:

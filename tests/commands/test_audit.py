@@ -1,37 +1,38 @@
-"""The table of the audit log."""
+"""The audit log as a person sees it."""
 
-from typing import Any
+from __future__ import annotations
 
-from runtype_mcp.commands.audit import table
-from runtype_mcp.storage.audit_log import Row
+import re
+from pathlib import Path
 
+import pytest
 
-def row(**cells: Any) -> Row:
-    empty = dict.fromkeys(("caller", "tool", "token", "effects", "approval", "outcome"), "")
-    return Row(**{"time": "2026-01-01T00:00:00.000Z", "duration_ms": None, **empty, **cells})
-
-
-def test_a_table_is_aligned() -> None:
-    head, first, second = table([row(tool="t", outcome="ok", duration_ms=3), row(tool="longer")]).splitlines()
-    assert head.index("tool") == first.index("t ") == second.index("longer")
-    assert head.index("outcome") == first.index("ok")
-    assert head.index("ms") == first.index("3")
+from runtype_mcp.storage.audit_log import AuditLog
+from tests.processes import on_terminal, run
 
 
-def test_a_table_is_cut_to_its_width_and_no_column_takes_it_all() -> None:
-    _, cut = table([row(effects="x" * 200, approval="a" * 200, outcome="never seen")], width=100).splitlines()
-    assert len(cut) == 100
-    assert cut.endswith("…")
-    assert cut.count("x") < 40
-    assert "  aaa" in cut
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    written = AuditLog(tmp_path / "audit.jsonl")
+    call = {"call": "1", "tool": "delete_client_token", "token": "ct_1", "name": "\x1b[31mShop\n" + "x" * 200}
+    written.append({"event": "started", **call})
+    written.append({"event": "ended", "outcome": "failed: no answer", "duration_ms": 5, **call})
+    return tmp_path / "audit.jsonl"
 
 
-def test_no_cell_of_a_table_can_drive_a_terminal() -> None:
-    text = table([row(token="\x1b[31mred\r\nnew\tline\x07\u202egnp\u200b\u2028end\x9b0m\ud800")])
-    assert len(text.splitlines()) == 2
-    assert "red" in text
-    assert text.replace("\n", "").isprintable()
+def test_in_a_pipe_each_call_is_one_line_of_cells_that_are_cut(log: Path) -> None:
+    head, line = run("audit", "show", str(log)).stdout.splitlines()
+    assert head.index("tool") == line.index("delete_client_token")
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  failed: no answer", line)
+    assert line.isprintable()
+    assert len(line) < 200
+    assert line.endswith("5")
 
 
-def test_a_table_of_no_calls_is_its_heading() -> None:
-    assert table([]) == "time  caller  tool  token  effects  approval  outcome  ms"
+def test_on_a_terminal_of_80_columns_each_call_is_a_block(log: Path) -> None:
+    with on_terminal("audit", "show", str(log), COLUMNS="80", NO_COLOR="1") as terminal:
+        assert terminal.ended() == 0
+    first, *more = terminal.shown.splitlines()
+    assert re.fullmatch(r"[\d-]+ [\d:]+Z  failed: no answer", first)
+    assert "tool: delete_client_token · token: " in more[0]
+    assert all(line.startswith("    ") and len(line) <= 80 for line in more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -43,16 +44,25 @@ def test_in_a_pipe_it_is_plain_text_of_a_readable_width_without_a_value(
     done: subprocess.CompletedProcess[str],
 ) -> None:
     assert done.stdout.replace("\n", "").isprintable()
-    assert max(len(line) for line in done.stdout.splitlines() if "│" in line) <= 114
+    assert max(len(line) for line in done.stdout.splitlines() if "│" in line) <= 100
     assert not VALUE.search(done.stdout)  # people paste it elsewhere
 
 
 def test_on_a_terminal_it_has_colours_and_a_missing_character_is_no_reason_to_fail() -> None:
     with on_terminal("demo", PYTHONIOENCODING="ascii", NO_COLOR="") as terminal:
         assert terminal.ended() == 0
-    assert "    \x1b[32m?\x1b[0m deleted\r\n" in terminal.shown
+    assert "\x1b[32m    ? deleted\x1b[0m\r\n" in terminal.shown
     assert len(set(COLOUR.findall(terminal.shown))) >= 4
     assert "\x1b" not in COLOUR.sub("", terminal.shown)
+
+
+def test_as_json_it_is_what_was_called_and_checked() -> None:
+    walked = json.loads(run("demo", "--json").stdout)
+    assert walked["differences"] == 0
+    calls = [call for step in walked["steps"] for call in step["calls"]]
+    assert {call["tool"] for call in calls} == {spec.name for spec in SPECS}
+    assert {call["status"] for call in calls} == {"done", "preview", "refused"}
+    assert all(check["holds"] for step in walked["steps"] for check in step["checks"])
 
 
 BROKEN = """

@@ -1,0 +1,128 @@
+"""What a command prints: sentences and tables for people, or JSON for programs (`--json`).
+
+On a terminal, lines are wrapped at words to its width and may have colours; NO_COLOR, FORCE_COLOR, TERM=dumb and
+COLUMNS are honoured. In a pipe nothing is wrapped or coloured, so that `grep` and `cut` see one record in each line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from runtype_mcp.policy.redaction import Redactor
+from runtype_mcp.policy.sanitize import sanitize_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+_UNWRAPPED = 100_000
+
+
+def add_json_option(parser: ArgumentParser) -> None:
+    """Give a command the option `--json`; what it prints then goes through `print_json`."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def console() -> Console:
+    """Standard output as rich sees it. Text is taken literally: no markup, no emoji codes, no highlighting."""
+    from rich.console import Console
+
+    class Quiet(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704  # to `commands.main`, which ends any command in the same way
+
+    plain = bool(os.environ.get("NO_COLOR"))  # rich would still print bold
+    made = Quiet(markup=False, emoji=False, highlight=False, color_system=None if plain else "auto")
+    if not made.is_terminal:
+        made.width = _UNWRAPPED
+    return made
+
+
+def say(text: str = "", style: str = "", *, indent: int = 0) -> None:
+    """Print text, with each of its lines wrapped at words and indented. `style` is rich's, such as `bold red`.
+
+    A word that is wider than the terminal stays whole, so that a person can copy it. Text of others is to be
+    sanitized before.
+    """
+    out = console()
+    for line in text.split("\n"):
+        for part in _wrap(line, out.width - indent):
+            _print_line(out, " " * indent + part, style)
+
+
+def _wrap(line: str, width: int) -> Iterator[str]:
+    """The line in parts of at most `width` cells of a terminal, broken between words alone."""
+    from rich.cells import cell_len
+
+    part, *words = line.split(" ")
+    for word in words:
+        if cell_len(part) + 1 + cell_len(word) > width:
+            yield part
+            part = word
+        else:
+            part += f" {word}"
+    yield part
+
+
+def _print_line(out: Console, text: str | Text, style: str = "") -> None:
+    out.print(text, style=style or None, no_wrap=True, overflow="ignore", crop=False)
+
+
+def failed(text: str) -> int:
+    """Say on stderr why a command failed. Returns the exit code."""
+    sys.stderr.write(f"runtype-mcp: {text}\n")
+    return 1
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, with secrets masked. What is not ASCII is escaped, so nothing can drive a terminal."""
+    sys.stdout.write(json.dumps(Redactor().redact_json(value), indent=2) + "\n")
+
+
+def print_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    lead: int = 1,
+    longest: int = 200,
+    styles: Mapping[str, str] | None = None,
+) -> None:
+    """Print rows below their headings, as wide as they are. Where a terminal is narrower, each row becomes a block.
+
+    Args:
+        headings: one for each column.
+        rows: the cells. Each is made one plain line: what others wrote cannot drive the terminal or add a row.
+        lead: how many columns stand in a block's first line. The others follow, indented, each after its heading.
+        longest: the most characters of a cell.
+        styles: a style of rich's for cells that start with this word, such as `{"failed": "red"}`.
+    """
+    from rich.cells import cell_len, set_cell_size
+    from rich.text import Text
+
+    cells = [[sanitize_line(cell, longest) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
+    out, styles = console(), styles or {}
+
+    def line(row: Sequence[str], style: str = "") -> Text:
+        padded = [
+            Text(set_cell_size(cell, width), styles.get(cell.partition(":")[0], style))
+            for cell, width in zip(row, widths, strict=False)
+        ]
+        joined = Text("  ").join(padded)
+        joined.rstrip()
+        return joined
+
+    if sum(widths) + 2 * (len(widths) - 1) <= out.width:
+        for text in (line(headings, "bold"), *map(line, cells)):
+            _print_line(out, text)
+        return
+    for row in cells:
+        _print_line(out, line(row[:lead], "bold"))
+        more = [f"{heading}: {cell}" for heading, cell in zip(headings[lead:], row[lead:], strict=True) if cell]
+        if more:
+            say(" · ".join(more), indent=4)
