@@ -43,7 +43,7 @@ LIBRARIES = (
         "httpx2",
         "jsonschema",
     ),
-    *("hypothesis", "xdist.plugin", "anyio.pytest_plugin", "stamina"),
+    *("hypothesis", "xdist.plugin", "anyio.pytest_plugin"),
 )
 QUICK, LONGEST = 30, 40.0
 """How many tests a mutant meets first, and how many seconds of tests it meets in all."""
