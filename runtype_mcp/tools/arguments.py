@@ -10,6 +10,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
@@ -189,8 +190,11 @@ class Delivery(Arguments):
 
 def narrowed(model: type[Arguments], settings: Settings) -> type[Arguments]:
     """The same arguments, without the way to show a value where the operator allows files alone."""
-    if settings.secrets != "file" or not issubclass(model, Delivery):
-        return model
+    return _files_only(model) if settings.secrets == "file" and issubclass(model, Delivery) else model
+
+
+@cache
+def _files_only(model: type[Delivery]) -> type[Arguments]:
     field = model.model_fields["deliver"]
     ways = tuple(way for way in get_args(field.annotation) if way != "show")
     deliver = (Literal[ways], Field(default=ways[0], description="env_file writes the value into a file"))

@@ -7,6 +7,7 @@ The server checks what the schema leaves out, and the descriptions say it.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -38,8 +39,9 @@ _ORDER = ("type", "description", "items", "enum", "minimum", "maximum", "anyOf",
 """The words that are kept, in the order that reads well and costs a model the fewest tokens."""
 
 
+@cache
 def flat(model: type[BaseModel], mode: Any = "validation") -> dict[str, Any]:
-    """The schema of `model` with every reference put in its place."""
+    """The schema of `model` with every reference put in its place. Servers share it, so change none."""
     schema = model.model_json_schema(by_alias=True, schema_generator=_Flat, mode=mode)
     definitions = schema.pop("$defs", {})
 

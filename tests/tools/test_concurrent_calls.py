@@ -58,11 +58,12 @@ async def test_a_value_is_replaced_once_and_the_file_holds_the_one_that_lives(
         token = (await model.create())["id"]
         again = "regenerate_client_token", {"client_token": token, **SURE, **FILE}
         read = "get_client_token_value", {"client_token": token, **FILE}
-        failed = failures(await at_once(model, again, read, again, read, again))
+        answers = await at_once(model, again, read, again, read, again)
         (record,) = api.store.newest_first()
     assert len(api.writes) == 2, "a create and one regeneration"
-    assert len(failed) == 2
-    assert all("Nothing was" in text for text in failed)
+    assert len(failures(answers[::2])) == 2
+    # A read may be refused too: where the other read has just written the value that was replaced since.
+    assert all("Nothing was" in text for text in failures(answers))
     assert (tmp_path / ".env").read_text() == f"CHAT={record.value}\n"
 
 
