@@ -24,12 +24,12 @@ MAY_IMPORT = {
     "cli.py": {"runtype_mcp", "stdio", "commands"},
     "commands": {
         *("runtype_mcp", "stdio", "http", "server", "sandbox", "tools", "storage", "policy", "api"),
-        *("results", "identity", "settings", "errors"),
+        *("results", "identity", "settings", "errors", "person", "console"),
     },
     "http": {"runtype_mcp", "server", "listen"},
     "stdio": {"runtype_mcp", "server", "settings", "environment"},
     "server.py": {*("runtype_mcp", "console", "tools", "storage", "policy", "api", "sandbox", "identity", "settings")},
-    "console": set[str](),
+    "console": {"runtype_mcp", "listen", "tools", "storage", "policy", "settings", "person"},
     "tools": {"runtype_mcp", "storage", "policy", "api", "results", "identity", "settings", "errors"},
     "results.py": {"policy", "api", "tools"},
     "identity.py": {"policy", "api", "settings", "errors"},
@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "settings.py": {"policy", "environment"},
     "environment.py": set[str](),
     "errors.py": set[str](),
+    "person.py": set[str](),
     "sandbox": {"listen"},
     "listen.py": set[str](),
 }
@@ -49,7 +50,9 @@ READS_OR_WRITES = {
     *("os", "io", "pathlib", "sqlite3", "socket", "subprocess", "shutil", "tempfile", "filelock", "time", "http"),
     *("anyio", "asyncio", "threading", "selectors", "select", "open"),
 }
-LOADED_LATE = {"sqlite3", "filelock", "publicsuffixlist", "stamina", "tenacity", "jsonschema", "rich", "shtab"}
+LOADED_LATE = {
+    *("sqlite3", "filelock", "publicsuffixlist", "stamina", "tenacity", "jsonschema", "rich", "shtab", "webbrowser"),
+}
 """What a start must not wait for: each is imported by the first call that needs it."""
 
 

@@ -7,7 +7,6 @@ that can open a pseudo-terminal as this user can type what a person would. Where
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 from runtype_mcp.api.client import RuntypeClient
 from runtype_mcp.commands.output import failed, print_json, print_table, say
 from runtype_mcp.errors import ClientTokenError
+from runtype_mcp.person import person
 from runtype_mcp.policy.sanitize import names_match, sanitize_line
 from runtype_mcp.results import Summary, compact, one_line
 from runtype_mcp.settings import Settings
@@ -78,12 +78,13 @@ def _as_json(ticket: Ticket) -> dict[str, Any]:
         "operation": ticket.operation,
         "environment": ticket.environment,
         "clientToken": {"id": ticket.subject_id or None, "name": ticket.subject_name},
-        "effects": list(ticket.effects),
-        "facts": ticket.facts,
+        "effects": [effect["sentence"] for effect in ticket.card["effects"]],
+        "changes": ticket.card["changes"],
         "baseUrl": ticket.base_url,
         "createdAt": datetime.fromtimestamp(ticket.created, UTC).isoformat(timespec="seconds"),
         "expiresAt": datetime.fromtimestamp(ticket.expires, UTC).isoformat(timespec="seconds"),
         "decidedBy": ticket.decided_by or None,
+        "decidedIn": ticket.decided_in or None,
     }
 
 
@@ -117,14 +118,6 @@ def _decide(state: State, settings: Settings, code: str) -> int:
             return 0
         say(f"That is not the token's name.{' Try again.' if left else ''}")
     return failed("Nothing was decided.")
-
-
-def person(login: Callable[[], str] = getpass.getuser) -> str:
-    """Who sits at this terminal, as the system knows them."""
-    try:
-        return login()
-    except (KeyError, OSError):  # a user whom the system has no name for, as in a container
-        return "a user without a name"
 
 
 def _what(ticket: Ticket) -> str:

@@ -126,9 +126,13 @@ class State(ABC):
         """Use up the approval of exactly this call, once, over all servers; None when there is none."""
         return await self._change_tickets(lambda book: book.take(digest))
 
-    async def decide_ticket(self, code: str, *, approve: bool, by: str, decided_in: DecidedIn) -> Ticket:
-        """Approve or deny the one call behind this code; `by` names the person."""
-        return await self._change_tickets(lambda book: book.decide(code, approve=approve, by=by, decided_in=decided_in))
+    async def decide_ticket(
+        self, code: str, *, approve: bool, by: str, decided_in: DecidedIn, only_waiting: bool = False
+    ) -> Ticket:
+        """Approve or deny the one call behind this code; `by` names the person. See `TicketBook.decide`."""
+        return await self._change_tickets(
+            lambda book: book.decide(code, approve=approve, by=by, decided_in=decided_in, only_waiting=only_waiting)
+        )
 
     async def find_ticket(self, code: str) -> Ticket | None:
         """The ticket with this code, if it has not expired and was not used."""

@@ -130,16 +130,21 @@ class TicketBook:
         """The ticket with this code, however it was typed."""
         return self.tickets.get(normalize_code(code))
 
-    def decide(self, code: str, *, approve: bool, by: str, decided_in: DecidedIn) -> Ticket:
-        """Approve or deny; a denial can be taken back, and an approval that was not used can be withdrawn."""
+    def decide(self, code: str, *, approve: bool, by: str, decided_in: DecidedIn, only_waiting: bool = False) -> Ticket:
+        """Approve or deny; a denial can be taken back, and an approval that was not used can be withdrawn.
+
+        With `only_waiting`, what was decided stays as it is: a page that shows it as waiting is behind.
+        """
         ticket = self.find(code)
         if ticket is None:
             raise StateError(
                 "No ticket has this code: it was mistyped, has expired or has been used. Nothing was changed. "
                 "Make the call again for a new code."
             )
-        if approve and ticket.state == "approved":
+        if ticket.state == "approved" and (approve or only_waiting):
             raise StateError(f"{ticket.code} is already approved. Nothing was changed.")
+        if ticket.state == "denied" and only_waiting:
+            raise StateError(f"{ticket.code} is already denied. Nothing was changed.")
         decided = replace(
             ticket,
             state="approved" if approve else "denied",

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from runtype_mcp.commands.approve import approvals, person
+from runtype_mcp.commands.approve import approvals
+from runtype_mcp.person import person
 from runtype_mcp.results import compact
 from runtype_mcp.sandbox.store import Record
 from runtype_mcp.settings import Settings
@@ -136,7 +137,7 @@ def test_a_terminal_shows_all_that_a_call_would_do(api: Api, shop: Record) -> No
         _, shown = answer(code, "deny\n", **environ(api))
         assert not [agent for agent in agents if agent not in shown]
         before, after = (compact(list_) for list_ in (shop.token["agentIds"], change["agent_ids"]))
-        assert f"\nagentIds: {before} -> {after}\n" in shown
+        assert f" agentIds: {before} -> {after} " in " ".join(shown.split())
         new = {"name": "New", "allowed_origins": ["*"], "agent_ids": agents[:1]}
         code = ask(server, "create_client_token", **new, confirm=True)
         _, shown = answer(code, "deny\n", **environ(api))
@@ -276,6 +277,7 @@ def test_approvals_prints_json_for_programs() -> None:
     (ticket,) = json.loads(run("approvals", "--json").stdout)
     assert (ticket["code"], ticket["state"], ticket["decidedBy"]) == (code, "waiting", None)
     assert ticket["clientToken"] == {"id": "ct_1", "name": "Crêpes 🥐"}
+    assert (ticket["effects"], ticket["changes"]) == ([card()["effects"][0]["sentence"]], [])
     made, ends = (datetime.fromisoformat(ticket[name]) for name in ("createdAt", "expiresAt"))
     assert (ends - made).total_seconds() == 900
 
