@@ -1,0 +1,76 @@
+// What a security review found, worst first, each with its fix as a message that a person may send.
+import type { Finding, Findings as Found } from "../model";
+import { count } from "../text";
+import { Badge, Code, Copyable, Notice, Text, type Tone } from "./parts";
+
+const TONES: Record<string, Tone> = { high: "danger", medium: "warning", low: "neutral" };
+
+/** The message that asks for a fix. What only the user knows is not made up. */
+export function request(finding: Finding): string {
+  const ask = finding.fix.includes("<your-site>") ? " Ask me first which origins to allow." : "";
+  return `Please fix this finding: ${finding.fix}${ask}`;
+}
+
+export interface FindingsProps {
+  found: Found;
+  /** Puts a message into the conversation, where there is one. */
+  say?: ((message: string) => void) | undefined;
+}
+
+export function FindingList({ found, say }: FindingsProps) {
+  const total = Object.values(found.counts).reduce((sum, number) => sum + number, 0);
+  return (
+    <section aria-label="Findings">
+      <p class="meta" role="status">
+        <span>{count(found.checked, "token")} checked</span>
+        {Object.entries(found.counts).map(([severity, number]) => (
+          <Badge key={severity} tone={number ? (TONES[severity] ?? "neutral") : "neutral"}>
+            {number} {severity}
+          </Badge>
+        ))}
+      </p>
+      {!found.findings.length && <Notice tone="success">No findings.</Notice>}
+      <ol class="findings">
+        {found.findings.map((finding) => (
+          <li key={`${finding.id} ${finding.rule} ${finding.reason}`} class="row">
+            <h3>
+              <Badge tone={TONES[finding.severity] ?? "danger"}>{finding.severity || "unrated"}</Badge>{" "}
+              <Text none="A token without a name">{finding.name}</Text>
+            </h3>
+            <p>
+              <Text limit={8000}>{finding.reason}</Text>
+            </p>
+            <p class="meta">
+              <code>
+                <Text>{finding.id}</Text>
+              </code>
+              <code>
+                <Text>{finding.rule}</Text>
+              </code>
+            </p>
+            {finding.fix && (
+              <details>
+                <summary>Fix</summary>
+                {say ? (
+                  <>
+                    <Code label="The message">{request(finding)}</Code>
+                    <button type="button" class="small" onClick={() => say(request(finding))}>
+                      Send this message
+                    </button>
+                  </>
+                ) : (
+                  <Copyable label="The message" text={request(finding)} />
+                )}
+              </details>
+            )}
+          </li>
+        ))}
+      </ol>
+      {found.hasMore && (
+        <p class="muted">
+          These are the worst {found.findings.length} of {total}.
+        </p>
+      )}
+    </section>
+  );
+}
