@@ -8,6 +8,7 @@ ClientTokenError                   what happened; did anything change; what to d
 │       └── OutsideEnvironment     the server is locked to tokens of the other environment
 ├── AuthError         auth         this key may not do this
 │   ├── NoApiKey                   no key is set, so nothing was sent
+│   ├── KeyUnavailable             a key is stored and cannot be read, so nothing was sent
 │   ├── KeyRejected                the API does not accept the key
 │   └── MissingScope               the key lacks a permission; the API does not say which
 ├── RetryableError    retryable    the same call may work later
@@ -91,13 +92,17 @@ class AuthError(ClientTokenError):
 
 class NoApiKey(AuthError):
     next_step = (
-        "Ask the operator to set RUNTYPE_API_KEY in this server's environment, or to start it with --sandbox to try "
-        "it without an account."
+        "Ask the operator to run `runtype-mcp login` in a terminal, to set RUNTYPE_API_KEY in this server's "
+        "environment, or to start it with --sandbox to try it without an account."
     )
 
 
+class KeyUnavailable(AuthError):
+    next_step = "Tell the user; then call again."
+
+
 class KeyRejected(AuthError):
-    next_step = "Ask the operator to check RUNTYPE_API_KEY and RUNTYPE_BASE_URL."
+    next_step = "Ask the operator to run `runtype-mcp whoami`, which says which key is used and for which address."
 
 
 class MissingScope(AuthError):

@@ -14,6 +14,7 @@ from mcp.server.mcpserver import Context
 
 from runtype_mcp.api.client import RuntypeClient
 from runtype_mcp.api.scoped_client import READ_SCOPES, SCOPES, ScopedClient
+from runtype_mcp.credentials import ApiKey
 from runtype_mcp.policy.redaction import Redactor
 from runtype_mcp.settings import Settings
 
@@ -44,23 +45,28 @@ class Identity(Protocol):
     redactor: Redactor
     """Masks secrets where nobody in particular calls: in logs, and in what a client names."""
 
-    def caller(self, context: Context[Any, Any]) -> Caller:
-        """The caller of one request."""
+    async def caller(self, context: Context[Any, Any]) -> Caller:
+        """The caller of one request.
+
+        Raises:
+            ClientTokenError: it cannot be found out.
+        """
 
     async def aclose(self) -> None:
         """Close the connections to the API."""
 
 
 class StaticKey:
-    """Everybody acts with the one key of the server's settings."""
+    """Everybody acts with the one key that the server's settings name."""
 
-    def __init__(self, settings: Settings, client: RuntypeClient) -> None:
-        self._client, self._environment = client, settings.environment
+    def __init__(self, settings: Settings, key: ApiKey, client: RuntypeClient) -> None:
+        self._key, self._client = key, client
+        self._base_url, self._environment = settings.base_url, settings.environment
         self._scopes = READ_SCOPES if settings.read_only else SCOPES
-        self._account = hashlib.sha256(f"{settings.base_url} {settings.api_key}".encode()).hexdigest()
-        self.redactor = Redactor([settings.api_key] if settings.api_key else [])
+        self.redactor = key.redactor
 
-    def caller(self, context: Context[Any, Any]) -> Caller:
+    async def caller(self, context: Context[Any, Any]) -> Caller:
+        key = await self._key.get()
         params = context.session.client_params
         info = params.client_info if params else None
         name = f"{info.name} {info.version}".strip() if info else "unknown client"
@@ -69,9 +75,9 @@ class StaticKey:
         return Caller(
             name=name,
             subject=name,
-            api=ScopedClient(self._client, self._environment, self._scopes),
+            api=ScopedClient(self._client.with_key(key), self._environment, self._scopes),
             redactor=self.redactor,
-            account=self._account,
+            account=hashlib.sha256(f"{self._base_url} {key}".encode()).hexdigest(),
         )
 
     async def aclose(self) -> None:

@@ -18,6 +18,7 @@ from mcp.shared.exceptions import MCPError
 from runtype_mcp import __version__
 from runtype_mcp.api.client import RuntypeClient, asgi_transport
 from runtype_mcp.console.apps import page_extension, shown_on_page
+from runtype_mcp.credentials import ApiKey
 from runtype_mcp.identity import Identity, StaticKey
 from runtype_mcp.settings import Settings
 from runtype_mcp.storage.audit_log import AuditLog
@@ -70,6 +71,7 @@ def build_server(
     settings: Settings,
     *,
     state: State | None = None,
+    key: ApiKey | None = None,
     identity: Identity | None = None,
     extensions: Sequence[Extension] = (),
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -79,7 +81,8 @@ def build_server(
     Args:
         settings: what the operator decided.
         state: what is kept, and shared with other servers; files of this user if it is not given.
-        identity: who calls; everybody is the settings' key if it is not given.
+        key: the API key that the settings name, made of them if it is not given.
+        identity: who calls; everybody is that key if it is not given.
         extensions: what is added to the protocol, beside the page of MCP Apps.
         sleep: waits a number of seconds; tests pass one that does not.
 
@@ -89,7 +92,7 @@ def build_server(
     settings.check_tools(spec.name for spec in SPECS)
     services = Services(
         settings=settings,
-        identity=identity or StaticKey(settings, _client(settings, sleep)),
+        identity=identity or StaticKey(settings, key or ApiKey(settings), _client(settings, sleep)),
         state=state or _state(settings),
         audit_log=AuditLog(settings.audit) if settings.audit else None,
         sleep=sleep,
@@ -139,7 +142,7 @@ def _client(settings: Settings, sleep: Callable[[float], Awaitable[None]]) -> Ru
         return create_app()
 
     return RuntypeClient(
-        settings.api_key,
+        None,  # each call brings its caller's
         settings.base_url,
         connect_timeout=settings.connect_timeout,
         total_timeout=settings.total_timeout,

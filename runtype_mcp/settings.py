@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from runtype_mcp.environment import bearer, can_log_to, is_client_token, usable, user_folder
+from runtype_mcp.policy.redaction import contains_secret
 
 SANDBOX_BASE_URL = "http://sandbox.invalid"
 SANDBOX_KEY = "rt_test_sandbox"
@@ -36,8 +37,12 @@ class Row(NamedTuple):
 
 
 VARIABLES = {
-    "RUNTYPE_API_KEY": Row(
-        "api_key", "none", "the key, with or without `Bearer`. Without it each call says what to do"
+    "RUNTYPE_API_KEY": Row("api_key", "none", "the key, with or without `Bearer`"),
+    "RUNTYPE_API_KEY_FILE": Row(
+        "api_key_file", "none", "a file that holds the key, where `RUNTYPE_API_KEY` is not set"
+    ),
+    "RUNTYPE_MCP_PROFILE": Row(
+        "profile", "`default`", "the account of `runtype-mcp login`, where neither is set; also `--profile`, which wins"
     ),
     "RUNTYPE_BASE_URL": Row(
         "base_url", "`https://api.runtype.com`", "the one host that gets the key; also `--base-url`"
@@ -93,6 +98,20 @@ def _log_file(raw: str | Path) -> Path:
     return path
 
 
+def _key_file(raw: str | Path) -> Path:
+    if contains_secret(str(raw)):
+        raise ValueError("holds a key instead of the name of a file: put the key into RUNTYPE_API_KEY.")
+    return _path(raw)
+
+
+def _profile(raw: str) -> str:
+    if contains_secret(raw):
+        raise ValueError("holds a key instead of a name: put the key into RUNTYPE_API_KEY.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", raw):
+        raise ValueError("must be up to 64 letters, digits, dots, dashes and underscores.")
+    return raw
+
+
 def _patterns(raw: str | tuple[str, ...]) -> tuple[str, ...]:
     parts = raw.split(",") if isinstance(raw, str) else raw
     patterns = tuple(part.strip() for part in parts if part.strip().strip("!"))
@@ -106,6 +125,24 @@ Approval = Annotated[Literal["auto", "human", "flag", "deny"], _LOWER]
 Seconds = Annotated[float, Field(ge=0.1, le=600)]
 
 
+def checked_key(raw: str) -> str:
+    """An API key as it is sent.
+
+    Raises:
+        ValueError: it cannot be one. The message is a clause that begins with a verb, without the key.
+    """
+    key = bearer(raw.strip())
+    if not key:
+        raise ValueError("holds nothing: paste the key again.")
+    if _PLACEHOLDER.search(key):
+        raise ValueError("holds the placeholder of an example: put your own key in its place.")
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise ValueError("holds spaces or characters that no key has: paste the key again.")
+    if is_client_token(key):
+        raise ValueError("holds a client token: those are for browsers. Use an API key (rt_live_… or rt_test_…).")
+    return key
+
+
 class Settings(BaseModel):
     """Every choice that is the operator's. Times are in seconds."""
 
@@ -113,6 +150,8 @@ class Settings(BaseModel):
 
     sandbox: bool = False
     api_key: str | None = Field(default=None, repr=False)
+    api_key_file: Annotated[Path, BeforeValidator(_key_file)] | None = None
+    profile: Annotated[str, BeforeValidator(_profile)] = "default"
     base_url: str = "https://api.runtype.com"
     read_only: bool = False
     approval: Approval = "auto"
@@ -140,6 +179,9 @@ class Settings(BaseModel):
         usual = {"files_root": default_files_root(), "state_dir": default_state_dir(environ)}
         read = {VARIABLES[name].field: value for name, value in usable(environ).items() if name in VARIABLES}
         given = {field: value for field, value in flags.items() if value is not None}
+        if "profile" in given:
+            # Who names an account on the command line means it, whatever key the shell happens to hold.
+            read = {field: value for field, value in read.items() if field not in ("api_key", "api_key_file")}
         try:
             return cls.model_validate(usual | read | given)
         except ValidationError as exc:
@@ -164,14 +206,7 @@ class Settings(BaseModel):
     def _api_key(cls, raw: str | None, others: ValidationInfo) -> str | None:
         if others.data.get("sandbox"):
             return SANDBOX_KEY
-        key = bearer(raw or "")
-        if _PLACEHOLDER.search(key):
-            raise ValueError("holds the placeholder of an example: put your own key in its place.")
-        if not re.fullmatch(r"[\x21-\x7e]*", key):
-            raise ValueError("holds spaces or characters that no key has: paste the key again.")
-        if is_client_token(key):
-            raise ValueError("holds a client token: those are for browsers. Use an API key (rt_live_… or rt_test_…).")
-        return key or None
+        return checked_key(raw) if raw else None
 
     @field_validator("base_url")
     @classmethod
@@ -192,6 +227,15 @@ class Settings(BaseModel):
         if not plain or parts.query or parts.fragment or parts.path not in ("", "/", "/v1", "/v1/"):
             raise ValueError(f"{problem}.")
         return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+
+    @property
+    def key_source(self) -> str:
+        """Where the key comes from, in words for people and models."""
+        if self.sandbox:
+            return "the sandbox's own"
+        if self.api_key:
+            return "RUNTYPE_API_KEY"
+        return "RUNTYPE_API_KEY_FILE" if self.api_key_file else f"profile '{self.profile}' of runtype-mcp login"
 
     def approval_for(self, environment: str) -> Approval:
         """The policy for a token's environment. What is not `test` counts as live."""

@@ -40,6 +40,7 @@ def era(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the state and caches of the person who runs it."""
+    """No test reads or writes the state, the caches and the accounts of the person who runs it."""
     monkeypatch.setenv("RUNTYPE_MCP_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

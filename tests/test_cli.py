@@ -21,7 +21,10 @@ from runtype_mcp.tools import SPECS
 from tests.processes import TIMEOUT, Process, environment, on_terminal, run, started, until
 from tests.support import KEY, Api
 
-COMMANDS = ("stdio", "http", "demo", "sandbox", "approvals", "approve", "audit", "settings", "completion")
+COMMANDS = (
+    *("stdio", "http", "demo", "sandbox", "login", "logout", "whoami", "approvals", "approve", "audit", "settings"),
+    "completion",
+)
 VALUE = "ct_live_flow01k7_0123456789abcdef0123456789abcdef"
 SECRET = "rt_live_0123456789abcdef0123456789abcdef"
 OPAQUE = "Zq7wKxT2mVb9LpRd4HsYc8NfJg3UaEo6WiXyBtQk"
@@ -112,13 +115,16 @@ def test_every_shell_has_a_script_that_names_the_commands(shell: str, capsys: py
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["stdio"], ["--sandbox", "--read-only", "--base-url"]),
-        (["--sandbox"], ["--sandbox", "--read-only", "--base-url"]),
-        (["http"], ["--sandbox", "--read-only", "--base-url", "--port", "8765"]),
+        (["stdio"], ["--sandbox", "--read-only", "--base-url", "--profile"]),
+        (["--sandbox"], ["--sandbox", "--read-only", "--base-url", "--profile"]),
+        (["http"], ["--sandbox", "--read-only", "--base-url", "--profile", "--port", "8765"]),
         (["demo"], ["--json"]),
         (["sandbox"], ["--port", "8766", "--data"]),
+        (["login"], ["--file", "--base-url", "--profile"]),
+        (["logout"], ["--base-url", "--profile"]),
+        (["whoami"], ["--base-url", "--profile", "--json"]),
         (["approvals"], ["--json"]),
-        (["approve"], ["CODE"]),
+        (["approve"], ["CODE", "--profile"]),
         (["settings"], ["--json"]),
         (["completion"], ["bash", "zsh"]),
         (["audit"], ["show", "verify", "FILE", "--head", "--json"]),

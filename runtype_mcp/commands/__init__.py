@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 from runtype_mcp import __version__
 from runtype_mcp.commands.output import add_json_option
+from runtype_mcp.credentials import ApiKey
+from runtype_mcp.policy.redaction import RedactingFormatter, Redactor
 from runtype_mcp.settings import Settings, SettingsError
 from runtype_mcp.stdio.replay import Replay
 
@@ -109,12 +111,15 @@ def _parser() -> _Parser:
         epilog="`runtype-mcp COMMAND --help` tells more of one.\n`runtype-mcp settings` lists what you can set.",
     )
     parser.add_argument("--version", action="version", version=f"runtype-mcp {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
 
     def command(name: str, run: Any, does: str) -> _Parser:
         made: _Parser = commands.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.")
         made.set_defaults(run=run)
         return made
+
+    def profile(of: _Parser) -> None:
+        of.add_argument("--profile", metavar="NAME", help="the account of `runtype-mcp login --profile NAME`")
 
     serving = command("stdio", _stdio, "serve one client over stdin and stdout, as hosts start it")
     http = command("http", _http, "serve over Streamable HTTP, on this machine only")
@@ -123,16 +128,26 @@ def _parser() -> _Parser:
         server.add_argument("--sandbox", **flag, help="the embedded sandbox instead of the API: no account, no key")
         server.add_argument("--read-only", **flag, help="only list and read")
         server.add_argument("--base-url", metavar="URL", help="another API than RUNTYPE_BASE_URL says")
+        profile(server)
     http.add_argument("--port", type=_port, default=8765, metavar="N", help="the port (%(default)s; 0 picks one)")
     demo = command("demo", _demo, "walk through every tool on the embedded sandbox")
     add_json_option(demo)
     sandbox = command("sandbox", _sandbox, "serve the API's behaviour over HTTP, to try and to test")
     sandbox.add_argument("--port", type=_port, default=8766, metavar="N", help="the port (%(default)s; 0 picks one)")
     sandbox.add_argument("--data", metavar="FILE", type=Path, help="a file that keeps the tokens")
+    login = command("login", _login, "store an API key, which is asked for or read from stdin")
+    login.add_argument("--file", action="store_true", help="store it in a file, also where there is a keyring")
+    logout = command("logout", _login, "forget the stored key")
+    whoami = command("whoami", _login, "say which key is used, and what it may do")
+    add_json_option(whoami)
+    for one in (login, logout, whoami):
+        one.add_argument("--base-url", metavar="URL", help="another API than RUNTYPE_BASE_URL says")
+        profile(one)
     approvals = command("approvals", _approve, "list the calls that wait for a person, or were decided")
     add_json_option(approvals)
     approve = command("approve", _approve, "approve or deny one call, in a terminal")
     approve.add_argument("code", metavar="CODE", help="the code that the refused call named")
+    profile(approve)
     audit = command("audit", _audit, "show an audit log, or verify that nobody edited it")
     audit.add_argument("what", choices=("show", "verify"))
     audit.add_argument("file", metavar="FILE", type=Path, help="the file that RUNTYPE_MCP_AUDIT names")
@@ -162,26 +177,26 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def _settings(options: argparse.Namespace) -> tuple[Settings, ApiKey]:
     if options.sandbox and options.base_url:
         raise SettingsError("--sandbox and --base-url exclude each other.")
-    settings = Settings.from_env(sandbox=options.sandbox, read_only=options.read_only, base_url=options.base_url)
-    log_to_stderr(settings)
-    return settings
+    settings = Settings.from_env(
+        sandbox=options.sandbox, read_only=options.read_only, base_url=options.base_url, profile=options.profile
+    )
+    key = ApiKey(settings)
+    log_to_stderr(settings.log_level, key.redactor)
+    return settings, key
 
 
-def log_to_stderr(settings: Settings) -> None:
+def log_to_stderr(level: str, redactor: Redactor) -> None:
     """Log to stderr, through the redactor: a traceback is an exit like any other."""
-    from runtype_mcp.policy.redaction import RedactingFormatter, Redactor
-
     handler = logging.StreamHandler()
-    redactor = Redactor([settings.api_key] if settings.api_key else [])
     handler.setFormatter(RedactingFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"), redactor))
-    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def _stdio(options: argparse.Namespace, replay: Replay | None) -> int:
-    settings = _settings(options)
+    settings, key = _settings(options)
     if sys.stdin and sys.stdin.isatty():
         sys.stderr.write(
             "This is an MCP server: a host such as Claude or Cursor starts it and speaks with it here.\n"
@@ -189,15 +204,15 @@ def _stdio(options: argparse.Namespace, replay: Replay | None) -> int:
         )
     from runtype_mcp.stdio.serve import serve
 
-    return serve(settings, replay)
+    return serve(settings, key, replay)
 
 
 def _http(options: argparse.Namespace, _: object) -> int:
-    settings = _settings(options)
+    settings, key = _settings(options)
     from runtype_mcp.http.app import serve
     from runtype_mcp.server import build_server
 
-    return serve(build_server(settings), options.port)
+    return serve(build_server(settings, key=key), options.port)
 
 
 def _demo(options: argparse.Namespace, _: object) -> int:
@@ -215,8 +230,22 @@ def _sandbox(options: argparse.Namespace, _: object) -> int:
 def _approve(options: argparse.Namespace, _: object) -> int:
     from runtype_mcp.commands.approve import approvals, approve
 
-    settings = Settings.from_env()
-    return approve(settings, options.code) if "code" in options else approvals(settings, as_json=options.json)
+    if "code" not in options:
+        return approvals(Settings.from_env(), as_json=options.json)
+    return approve(Settings.from_env(profile=options.profile), options.code)
+
+
+def _login(options: argparse.Namespace, _: object) -> int:
+    from runtype_mcp.commands import login
+
+    settings = Settings.from_env(base_url=options.base_url, profile=options.profile)
+    if settings.sandbox:
+        raise SettingsError("The sandbox (RUNTYPE_MCP_SANDBOX) has its own key: nothing is stored for it.")
+    if options.command == "login":
+        return login.login(settings, use_keyring=not options.file)
+    if options.command == "logout":
+        return login.logout(settings)
+    return login.whoami(settings, as_json=options.json)
 
 
 def _audit(options: argparse.Namespace, _: object) -> int:

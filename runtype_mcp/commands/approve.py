@@ -15,6 +15,7 @@ from typing import Any
 
 from runtype_mcp.api.client import RuntypeClient
 from runtype_mcp.commands.output import failed, print_json, print_table, say
+from runtype_mcp.credentials import ApiKey
 from runtype_mcp.errors import ClientTokenError
 from runtype_mcp.person import person
 from runtype_mcp.policy.sanitize import names_match, sanitize_line
@@ -135,10 +136,13 @@ async def _facts(settings: Settings, ticket: Ticket) -> str:
     if ticket.card["token"] is None:
         return f"It does not exist yet. {sanitize_line(ticket.card['note'], WHOLE)}".rstrip()
     then = f"When it was asked: {sanitize_line(one_line(Summary.model_validate(ticket.card['token'])), 500)}"
-    if settings.sandbox or settings.api_key is None or settings.base_url != ticket.base_url:
-        return f"{then}\nNot read again: RUNTYPE_API_KEY and RUNTYPE_BASE_URL are not the server's here."
-    api = RuntypeClient(settings.api_key, settings.base_url, total_timeout=settings.total_timeout)
+    if settings.sandbox or settings.base_url != ticket.base_url:
+        return f"{then}\nNot read again: RUNTYPE_BASE_URL is not the server's here."
+    api = RuntypeClient(None, settings.base_url, total_timeout=settings.total_timeout)
     try:
+        if (key := await ApiKey(settings).get()) is None:
+            return f"{then}\nNot read again: no API key is set or stored here. `runtype-mcp login` stores one."
+        api = api.with_key(key)
         return f"Now: {sanitize_line(one_line(await api.get_client_token(ticket.subject_id)), 500)}"
     except ClientTokenError as exc:
         return f"{then}\nIt cannot be read now: {sanitize_line(exc.what, 200)}"

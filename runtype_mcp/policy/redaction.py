@@ -114,11 +114,17 @@ class Redactor:
     A given secret shorter than 8 characters is ignored: masking it would garble ordinary text.
     """
 
-    __slots__ = ("_hidden", "_literal")
+    __slots__ = ("_given", "_hidden", "_literal")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._given: set[str] = set()
+        self.learn(*secrets)
+
+    def learn(self, *secrets: str) -> None:
+        """Mask these as well from now on: a key that is read only when a call needs it."""
+        self._given.update(s for s in map(str.strip, secrets) if len(s) >= 8 and s.lower() not in MARK)
         # Longest first: a secret must not be cut in two by a shorter one that begins alike.
-        given = sorted({s for s in map(str.strip, secrets) if len(s) >= 8 and s.lower() not in MARK}, key=len)[::-1]
+        given = sorted(self._given, key=len)[::-1]
         forms = {form: None for secret in given for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
         self._literal = re.compile("|".join(map(re.escape, forms)), re.IGNORECASE) if given else None
         spellings = [s for secret in given for s in _spellings(secret) if len(s) >= 8 and s not in MARK]

@@ -6,6 +6,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
+from runtype_mcp.credentials import ApiKey
 from runtype_mcp.settings import Settings, SettingsError
 from runtype_mcp.stdio.replay import Replay
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from runtype_mcp.server import RuntypeServer
 
 
-def serve(settings: Settings, replay: Replay | None = None) -> int:
+def serve(settings: Settings, key: ApiKey, replay: Replay | None = None) -> int:
     """Serve until the client leaves. Returns the exit code.
 
     Raises:
@@ -30,7 +31,7 @@ def serve(settings: Settings, replay: Replay | None = None) -> int:
 
         from runtype_mcp.server import build_server
 
-        server = build_server(settings)
+        server = build_server(settings, key=key)
         gc.freeze()
         gc.enable()
         anyio.run(run, server, source, sink, replay)

@@ -67,7 +67,7 @@ class GuardedTool(Tool):
         return answer
 
     async def _run(self, arguments: dict[str, Any], mcp: Context[Any, Any]) -> CallToolResult | InputRequiredResult:
-        context = ToolContext(self.services, self.services.identity.caller(mcp), mcp)
+        context = ToolContext(self.services, await self.services.identity.caller(mcp), mcp)
         decided = await _caught(self.spec, self._decide(arguments, context), may_have_written=False)
         if isinstance(decided, InputRequiredResult):
             return decided

@@ -35,7 +35,7 @@ def policy(settings: Settings) -> str:
     return "\n".join(
         [
             f"runtype-mcp {__version__}, " + ("the embedded sandbox" if settings.sandbox else settings.base_url),
-            "API key: " + ("set" if settings.api_key else "not set"),
+            f"API key: {settings.key_source}",
             *describe(settings),
             f"Gated calls are {'recorded' if settings.audit else 'not recorded'} in an audit log.",
             *refused,

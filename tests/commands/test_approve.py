@@ -290,12 +290,13 @@ def test_without_a_home_or_a_ticket_approvals_says_so(capsys: pytest.CaptureFixt
 
 def test_the_facts_say_where_they_come_from(api: Api, shop: Record) -> None:
     then = "When it was asked: ct_1 (live, active, https://shop.example, last used 2026-11-01)\n"
-    elsewhere = "Not read again: RUNTYPE_API_KEY and RUNTYPE_BASE_URL are not the server's here.\n"
+    elsewhere = "Not read again: RUNTYPE_BASE_URL is not the server's here.\n"
+    no_key = "Not read again: no API key is set or stored here. `runtype-mcp login` stores one.\n"
     token = shop.token
     api.store.put(Record(token | {"environment": "live\x1b[2J\nApproved."}, shop.value, shop.conversations))
     for digit, fields, variables, fact in (
         ("1", {}, environ(api), then + elsewhere),
-        ("2", {"base_url": api.url}, {"RUNTYPE_BASE_URL": api.url}, then + elsewhere),
+        ("2", {"base_url": api.url}, {"RUNTYPE_BASE_URL": api.url}, then + no_key),
         ("3", {"base_url": api.url}, environ(api), f"{then}It cannot be read now: The API found no such client token"),
         ("4", {"base_url": api.url, "subject_id": token["id"]}, environ(api), f"Now: {token['id']} (live Approved., "),
         (

@@ -24,10 +24,10 @@ from opentelemetry.trace import SpanKind
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtype_mcp import commands
+from runtype_mcp.policy.redaction import Redactor
 from runtype_mcp.policy.visible import visible
 from runtype_mcp.sandbox.rules import DEFAULTS
 from runtype_mcp.sandbox.store import Record, Store, digest
-from runtype_mcp.settings import Settings
 
 USUAL_KEY = f"rt_live_{digest('canary key'):064x}"[:40]
 UNUSUAL_KEY = "Zq7wKxT2mVb9LpRd4HsYc8NfJg3UaEo6WiXyBtQk"
@@ -307,7 +307,7 @@ def recorded(folder: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
     installed: dict[str, Any] = {}
     with monkeypatch.context() as patch:
         patch.setattr(logging, "basicConfig", lambda **options: installed.update(options))
-        commands.log_to_stderr(Settings.from_env({"RUNTYPE_API_KEY": key, "RUNTYPE_MCP_LOG_LEVEL": "DEBUG"}))
+        commands.log_to_stderr("DEBUG", Redactor([key]))
     (handler,) = installed["handlers"]
     handler.stream = log = io.StringIO()
     exporter = InMemorySpanExporter()

@@ -559,7 +559,7 @@ async def test_the_resource_tells_every_part_of_the_policy(api: Api, era: str, t
         text = await resource(model)
         for fact in (
             api.url,
-            "API key: set",
+            "API key: RUNTYPE_API_KEY",
             said("flag"),
             said("deny"),
             "Only live tokens",

@@ -49,7 +49,7 @@ async def test_the_instructions_name_the_policy(api: Api, era: str) -> None:
 async def test_the_policy_as_it_is_without_any_setting(api: Api, era: str) -> None:
     assert await read(api, era) == [
         f"runtype-mcp {__version__}, {api.url}",
-        "API key: set",
+        "API key: RUNTYPE_API_KEY",
         "Policy auto: confirm and the name are needed, and a person is asked where the client can ask.",
         "Gated calls are not recorded in an audit log.",
     ]
@@ -71,7 +71,8 @@ async def test_the_policy_as_it_is_without_any_setting(api: Api, era: str) -> No
             "The operator's list of tools (RUNTYPE_MCP_TOOLS) leaves delete_client_token out.",
         ),
         ({"RUNTYPE_MCP_SANDBOX": "1"}, f"runtype-mcp {__version__}, the embedded sandbox"),
-        ({"RUNTYPE_API_KEY": ""}, "API key: not set"),
+        ({"RUNTYPE_API_KEY": ""}, "API key: profile 'default' of runtype-mcp login"),
+        ({"RUNTYPE_API_KEY": "", "RUNTYPE_API_KEY_FILE": "/a/key"}, "API key: RUNTYPE_API_KEY_FILE"),
     ],
     ids=str,
 )
