@@ -101,6 +101,11 @@ def _run(argv: list[str], replay: Replay | None) -> int:
         return int(printed.code or 0)
     except SettingsError as exc:
         sys.stderr.write(f"runtype-mcp: {exc}\n")
+        if argv[0] == "stdio" and sys.stdin and sys.stdout and not sys.stdin.isatty():
+            from runtype_mcp.stdio import failed_start
+
+            sys.stderr.flush()  # hosts show it while the client still listens
+            failed_start.serve(str(exc), replay.unread if replay else b"")
         return 2
 
 
