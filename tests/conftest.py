@@ -1,6 +1,8 @@
 """What every test shares."""
 
+import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,19 @@ from tests.support import ERAS, Api, SwappableApp, running
 
 # Python that a test starts imports the installed package, and not that of the checkout which it starts in.
 os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def _import_scripts() -> None:
+    """Make `scripts`, which no wheel brings, importable without the checkout on the path: its package is there too."""
+    folder = Path(__file__).parents[1] / "scripts"
+    spec = importlib.util.spec_from_file_location(
+        "scripts", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    sys.modules["scripts"] = importlib.util.module_from_spec(spec)
+
+
+_import_scripts()
 
 
 @pytest.fixture(scope="session")

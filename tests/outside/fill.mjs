@@ -1,13 +1,14 @@
-// The command of a bundle as hosts fill it in, for a person who only ticks sandbox mode: node fill.mjs MANIFEST FOLDER
+// The command of a bundle as hosts fill it in, for a person who left every field alone but those in CONFIG, which is
+// JSON: node fill.mjs MANIFEST FOLDER CONFIG
 import { readFileSync } from "node:fs";
 import { getMcpConfigForManifest } from "@anthropic-ai/mcpb/node";
 
-const [manifest, extensionPath] = process.argv.slice(2);
+const [manifest, extensionPath, userConfig] = process.argv.slice(2);
 const config = await getMcpConfigForManifest({
   manifest: JSON.parse(readFileSync(manifest, "utf8")),
   extensionPath,
   systemDirs: {},
-  userConfig: { sandbox: true },
+  userConfig: JSON.parse(userConfig),
   pathSeparator: "/",
 });
 console.log(JSON.stringify(config));

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts import release
 from tests.outside import subject
 
 HERE = Path(__file__).parent
@@ -81,10 +82,13 @@ def _run(command: Sequence[str | Path], seconds: float = 120, **more: Any) -> su
         raise OutsideError(f"{arguments[0]} is not installed") from None
 
 
+def _node_program() -> str:
+    """Node. It comes with the tools where npm has it for this platform: the Inspector needs 22.19."""
+    return str(next(MODULES.glob("node-linux-*/bin/node"), "node"))
+
+
 def _node(script: Path, *arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
-    # Node comes with the tools where npm has it for this platform: the Inspector needs 22.19.
-    bundled = next(MODULES.glob("node-linux-*/bin/node"), None)
-    return _run([bundled or "node", script, *arguments], **more)
+    return _run([_node_program(), script, *arguments], **more)
 
 
 @contextlib.contextmanager
@@ -202,31 +206,68 @@ def bundle() -> Outcomes:
     with tempfile.TemporaryDirectory() as scratch:
         packed, unpacked = Path(scratch, "runtype.mcpb"), Path(scratch, "unpacked")
         valid = _node(mcpb, "validate", ROOT / "manifest.json")
-        pack = _node(mcpb, "pack", ROOT, packed)
-        if not packed.exists():
-            raise OutsideError(f"no bundle was packed:\n{pack.stdout}{pack.stderr}")
+        try:
+            release.bundle(packed, [_node_program(), str(mcpb)])
+        except release.ReleaseError as problem:
+            raise OutsideError(str(problem)) from None
         unpack = _node(mcpb, "unpack", packed, unpacked)
         with zipfile.ZipFile(packed) as archive:
             strangers = sorted({name.split("/")[0] for name in archive.namelist()} - BUNDLED)
             strangers += [name for name in archive.namelist() if name.endswith(".pyc")]
         # A host prepares the environment when the bundle is installed, and starts the command later.
-        prepare = _run([_uv(), "sync", "--directory", unpacked], cwd=scratch, env=_clean())
-        filled = _node(HERE / "fill.mjs", ROOT / "manifest.json", unpacked)
-        command = json.loads(filled.stdout or "{}")
-        config = Path(scratch, "config.json")
-        config.write_text(json.dumps({"mcpServers": {"bundle": command}}))
-        server = ("--config", config, "--server", "bundle")
-        started = _inspect(*server, "--method", "tools/list", cwd=scratch, env=_clean())
-    listed = sorted(tool["name"] for tool in json.loads(started.stdout or "{}").get("result", {}).get("tools", []))
-    declared = sorted(tool["name"] for tool in manifest["tools"])
-    return {
+        prepare = _run([_uv(), "sync", "--directory", unpacked], 600, cwd=scratch, env=_clean())
+        starts = {name: _start_bundle(unpacked, fields, scratch) for name, fields in FILLED.items()}
+    declared = {tool["name"] for tool in manifest["tools"]}
+    reading = {name for name in declared if name.startswith(("list_", "get_client_token", "audit_"))}
+    outcomes = {
         "the manifest is valid": _verdict(valid.returncode == 0, valid),
-        "the bundle is packed and unpacked": _verdict(pack.returncode == unpack.returncode == 0, unpack),
+        "the bundle is packed and unpacked": _verdict(unpack.returncode == 0, unpack),
         "the bundle holds only what runs": "passed" if not strangers else f"failed: {strangers}",
         "its environment is prepared": _verdict(prepare.returncode == 0, prepare),
-        "no field that was left alone stays a placeholder": _verdict("${" not in filled.stdout, filled),
-        "it starts in sandbox mode and lists its tools": _verdict(started.returncode == 0 and bool(listed), started),
-        "the manifest names the same tools": "passed" if listed == declared else f"failed: {listed}",
+    }
+    for name, (placeholders, run) in starts.items():
+        listed = {tool["name"] for tool in json.loads(run.stdout or "{}").get("result", {}).get("tools", [])}
+        expected = reading if name == "filled in, read only" else declared
+        outcomes[f"no placeholder is left, {name}"] = "passed" if not placeholders else f"failed: {placeholders}"
+        outcomes[f"it starts and lists its tools, {name}"] = (
+            "passed" if listed == expected else f"failed: {sorted(listed ^ expected)}\n{run.stderr}"
+        )
+    return outcomes
+
+
+FILLED: dict[str, dict[str, Any]] = {
+    "left empty": {},
+    "sandbox mode": {"sandbox": True},
+    "filled in, read only": {
+        "api_key": "rt_test_0123456789",
+        "approval": "human",
+        "files_root": str(ROOT),
+        "read_only": True,
+    },
+}
+"""What a person put into the bundle's form."""
+
+
+def _start_bundle(
+    unpacked: Path, fields: dict[str, Any], scratch: str
+) -> tuple[list[str], subprocess.CompletedProcess[str]]:
+    """Start an unpacked bundle: the placeholders that the host left, and what the Inspector listed."""
+    filled = _node(HERE / "fill.mjs", unpacked / "manifest.json", unpacked, json.dumps(fields))
+    config = Path(scratch, "config.json")
+    config.write_text(json.dumps({"mcpServers": {"bundle": json.loads(filled.stdout or "{}")}}))
+    listed = _inspect("--config", config, "--server", "bundle", "--method", "tools/list", cwd=scratch, env=_clean())
+    return re.findall(r"\$\{[^}]*\}", filled.stdout), listed
+
+
+def package() -> Outcomes:
+    """The wheel and the source, as they are uploaded."""
+    with tempfile.TemporaryDirectory() as scratch:
+        build = _run([_uv(), "build", "--out-dir", scratch], 600, env=_clean())
+        files = sorted(Path(scratch).glob("*.whl")) + sorted(Path(scratch).glob("*.tar.gz"))
+        check = _run([_uv(), "tool", "run", "twine==7.0.0", "check", "--strict", *files], 600, env=_clean())
+    return {
+        "a wheel and a source are built": _verdict(len(files) == 2, build),
+        "both pass twine check": _verdict(check.returncode == 0, check),
     }
 
 
@@ -264,4 +305,5 @@ SUITES: dict[str, Callable[[], Outcomes]] = {
     "langchain-mcp-adapters": functools.partial(converter, "langchain-mcp-adapters"),
     "pydantic-ai": functools.partial(converter, "pydantic-ai"),
     "bundle": bundle,
+    "package": package,
 }
