@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 from runtype_mcp.api import models
 from runtype_mcp.policy import origins
 from runtype_mcp.policy.sanitize import fence, new_nonce, sanitize_line
+from runtype_mcp.policy.timestamps import utc_day, utc_second
 
 if TYPE_CHECKING:
     from runtype_mcp.tools.plan import Plan  # it loads the SDK, which a terminal's commands do without
@@ -81,7 +82,7 @@ class TokenList(Result):
     rows: list[list[Cell]] | None = None
     client_tokens: list[Token] | None = None
     count: int
-    total: int | None = None  # known only when every page was read
+    total: int
     has_more: bool
     next_offset: int | None = None
     note: str | None = None
@@ -148,12 +149,17 @@ class ConversationList(Result):
 
 
 class Finding(Result):
+    """What a rule found in one token; or in many, which are counted, and of which the first are named."""
+
     severity: Literal["high", "medium", "low"]
     rule: str
-    id: str
+    count: int | None = None
+    ids: list[str] | None = None
+    id: str | None = None
     name: str | None = None
     reason: str
-    fix: str
+    fix: str | None = None
+    next: str | None = None
 
 
 class Audit(Result):
@@ -163,6 +169,7 @@ class Audit(Result):
     medium: int
     low: int
     has_more: bool
+    next_offset: int | None = None
 
 
 def summary(token: models.ClientToken) -> Summary:
@@ -198,7 +205,7 @@ def _places(token: models.ClientToken | Summary, most: int) -> str:
 
 
 def _last_used(token: models.ClientToken | Summary) -> str:
-    return sanitize_line((token.last_used_at or "never")[:10], 10)
+    return utc_day(token.last_used_at) if token.last_used_at else "never"
 
 
 COLUMNS = ["id", "name", "environment", "isActive", "allowedOrigins", "lastUsedAt"]
@@ -241,7 +248,6 @@ def preview(result: type[Result], plan: Plan, policy: str) -> Result:
 
 
 _ID = re.compile(r"[A-Za-z]{1,12}_[A-Za-z0-9]{1,40}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 
 def conversations(found: list[models.Conversation], has_more: bool, next_offset: int | None) -> ConversationList:
@@ -258,8 +264,8 @@ def conversations(found: list[models.Conversation], has_more: bool, next_offset:
                 id=label,
                 message_count=count if isinstance(count, int) else None,
                 flow_id=flow if isinstance(flow, str) and _ID.fullmatch(flow) else None,
-                created_at=_moment(item.created_at),
-                updated_at=_moment(item.updated_at),
+                created_at=utc_second(item.created_at),
+                updated_at=utc_second(item.updated_at),
             )
         )
         # An Origin header is whatever a program sends, so it is a visitor's word too.
@@ -279,11 +285,6 @@ def conversations(found: list[models.Conversation], has_more: bool, next_offset:
         has_more=has_more,
         next_offset=next_offset,
     )
-
-
-def _moment(text: str) -> str | None:
-    found = _MOMENT.match(text)
-    return found[0] if found else None
 
 
 def as_text(data: dict[str, Any]) -> str:

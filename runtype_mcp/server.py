@@ -27,7 +27,7 @@ from runtype_mcp.storage.state import MemoryState, State
 from runtype_mcp.tools import SPECS
 from runtype_mcp.tools.pipeline import build_tool
 from runtype_mcp.tools.prompts import add_prompts
-from runtype_mcp.tools.resources import POLICY_URI, add_resources, describe
+from runtype_mcp.tools.resources import add_resources, describe
 from runtype_mcp.tools.spec import Services, disabled_reason
 
 _STABLE = ("server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list")
@@ -130,7 +130,6 @@ def instructions(settings: Settings) -> str:
             "A call that would break or expose something only previews until confirm and expected_name are given; get "
             "the user's yes to the preview first.",
             *describe(settings),
-            f"Details: {POLICY_URI}.",
         ]
     )
 

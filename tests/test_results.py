@@ -38,7 +38,7 @@ def test_a_summary_has_what_tells_tokens_apart() -> None:
         "environment": "live",
         "isActive": True,
         "allowedOrigins": ["https://shop.example"],
-        "lastUsedAt": "2026-03-04",
+        "lastUsedAt": "2026-03-04 UTC",
         "conversationCount": 3,
     }
 
@@ -97,9 +97,11 @@ def _one_line_each(source: ClientToken, listed: bool) -> None:
     shown = [results.full(source)]
     view: results.Result = results.TokenResult(client_token=shown[0])
     if listed:
-        view = results.TokenList(client_tokens=shown, count=1, has_more=False)
-        table = results.TokenList(columns=results.COLUMNS, rows=[results.row(source)], count=1, has_more=False).text()
-        (line,) = table.splitlines()[2:-2]
+        view = results.TokenList(client_tokens=shown, count=1, total=1, has_more=False)
+        table = results.TokenList(
+            columns=results.COLUMNS, rows=[results.row(source)], count=1, total=1, has_more=False
+        ).text()
+        (line,) = table.splitlines()[2:-3]
         assert len(line.split("\t")) == len(results.COLUMNS)
     lines = view.text().splitlines()
     assert not [line for line in lines if line.startswith(("status:", "note:", "undo:"))]
@@ -146,23 +148,24 @@ def test_text_and_data_hold_the_same_facts(config: Json, origins: list[str], act
 def test_a_list_has_a_line_for_each_item() -> None:
     rows = [
         results.row(token()),
-        results.row(token(id="ct_2", name=None, is_active=False, last_used_at="2026-03-04T05")),
+        results.row(token(id="ct_2", name=None, is_active=False, last_used_at="2026-03-04T05:06")),
     ]
-    view = results.TokenList(columns=results.COLUMNS, rows=rows, count=2, has_more=True, next_offset=2)
+    view = results.TokenList(columns=results.COLUMNS, rows=rows, count=2, total=4, has_more=True, next_offset=2)
     assert view.data()["rows"] == rows, "a null keeps its place"
     assert view.text().splitlines() == [
         "columns: id, name, environment, isActive, allowedOrigins, lastUsedAt",
         "rows:",
         "ct_1\tShop\tlive\ttrue\thttps://shop.example\tnever",
-        "ct_2\tnull\tlive\tfalse\thttps://shop.example\t2026-03-04",
+        "ct_2\tnull\tlive\tfalse\thttps://shop.example\t2026-03-04 UTC",
         "count: 2",
+        "total: 4",
         "hasMore: true",
         "nextOffset: 2",
     ]
 
 
 def test_an_empty_list_is_said() -> None:
-    text = results.TokenList(columns=results.COLUMNS, rows=[], count=0, has_more=False).text()
+    text = results.TokenList(columns=results.COLUMNS, rows=[], count=0, total=0, has_more=False).text()
     assert "rows: none" in text
     assert "count: 0" in text
 
@@ -175,13 +178,13 @@ def test_a_preview_says_what_would_happen_and_that_nothing_did() -> None:
         token=token(),
         name="Shop",
         environment="live",
-        effects=tuple(effects.deleting()),
+        effects=tuple(effects.deleting(token())),
         undo="This cannot be undone.",
     )
     data = results.preview(results.MutationResult, plan, "Policy auto: x.").data()
     assert data["status"] == "preview"
     assert data["clientToken"]["id"] == "ct_1"
-    assert data["effects"] == [effect.sentence for effect in effects.deleting()]
+    assert data["effects"] == [effect.sentence for effect in effects.deleting(token())]
     assert data["undo"] == "This cannot be undone."
     assert data["note"] == "Nothing was changed. Policy auto: x."
     tool, _, arguments = data["confirmCall"].partition(" ")

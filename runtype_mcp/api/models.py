@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -149,10 +149,24 @@ class ClientToken(Response):
 
 
 class ApiWarning(Response):
-    """A security warning of the API about a token's settings, passed on word for word."""
+    """A security warning of the API about a token's settings. One of another shape says nothing, and breaks nothing."""
 
     type: str = ""
     message: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_shape(cls, data: Any) -> Any:
+        said = data if isinstance(data, dict) else {"message": data}
+        return {name: text for name, text in said.items() if isinstance(text, str)}
+
+
+def _list_or_none(data: Any) -> Any:
+    return data if isinstance(data, list) else []
+
+
+ApiWarnings = Annotated[list[ApiWarning], BeforeValidator(_list_or_none)]
+"""A write that was done must not look lost because of its warnings."""
 
 
 class Pagination(Response):
@@ -173,14 +187,14 @@ class GotClientToken(Response):
 
 
 class UpdatedClientToken(GotClientToken):
-    warnings: list[ApiWarning] = []
+    warnings: ApiWarnings = []
 
 
 class ClientTokenWithValue(GotClientToken):
     """The answer of create and regenerate: the token, and its new value."""
 
     value: str = Field(validation_alias=AliasChoices("token", "value"), min_length=1, repr=False)
-    warnings: list[ApiWarning] = []
+    warnings: ApiWarnings = []
 
     @model_validator(mode="before")
     @classmethod

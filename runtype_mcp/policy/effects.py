@@ -31,12 +31,24 @@ class Effect:
     sentence: str
 
 
-def deleting() -> list[Effect]:
-    return [Effect("outage", "high", "Every page that embeds this token stops working immediately, for good.")]
+def embedders(entries: Iterable[str]) -> str:
+    """What embeds a token of these allowed origins, in the singular: a page has an origin, an app may have none."""
+    apps = [entry == "native" or origins.is_custom_scheme(entry) for entry in entries]
+    return "page and app" if any(apps) and not all(apps) else "app" if any(apps) else "page"
 
 
-def regenerating() -> list[Effect]:
-    sentence = "Every page that embeds the present value stops working immediately, until it is updated."
+def _all(token: ClientToken) -> str:
+    return embedders(token.allowed_origins).replace("page", "pages").replace("app", "apps").capitalize()
+
+
+def deleting(token: ClientToken) -> list[Effect]:
+    who = embedders(token.allowed_origins)
+    return [Effect("outage", "high", f"Every {who} that embeds this token stops working immediately, for good.")]
+
+
+def regenerating(token: ClientToken) -> list[Effect]:
+    who = embedders(token.allowed_origins)
+    sentence = f"Every {who} that embeds the present value stops working immediately, until it is updated."
     return [Effect("outage", "high", sentence)]
 
 
@@ -90,7 +102,9 @@ def _worst_first(effects: Iterable[Effect]) -> list[Effect]:
 def _activity(token: ClientToken, change: Change) -> Iterator[Effect]:
     active = change.get("is_active", token.is_active)
     if token.is_active and not active:
-        yield Effect("outage", "high", "Every page that embeds this token stops working until it is activated again.")
+        who = embedders(token.allowed_origins)
+        sentence = f"Every {who} that embeds this token stops working until it is activated again."
+        yield Effect("outage", "high", sentence)
     if active and not token.is_active:
         yield Effect("exposure", "medium", "The token's present value works again wherever it is embedded.")
 
@@ -100,8 +114,16 @@ def _origins(token: ClientToken, change: Change) -> Iterator[Effect]:
         return
     before, after = token.allowed_origins, change["allowed_origins"]
     yield from _opening(origins.added(before, after), token.is_live)
-    if lost := origins.removed(before, after):
-        yield Effect("outage", "high", f"Pages on {_join(lost)} stop working.")
+    lost = origins.removed(before, after)
+    if sites := [entry for entry in lost if entry not in ("*", "native") and not origins.is_custom_scheme(entry)]:
+        yield Effect("outage", "high", f"Pages on {_join(sites)} stop working.")
+    if schemes := [entry for entry in lost if origins.is_custom_scheme(entry)]:
+        yield Effect("outage", "high", f"Apps with the origin {_join(schemes)} stop working.")
+    if "native" in lost:
+        sentence = "Apps, and whatever else sends no Origin header, stop working ('native' is removed)."
+        yield Effect("outage", "high", sentence)
+    if "*" in lost:
+        yield Effect("outage", "high", "Pages on every site that the new list does not name stop working.")
 
 
 def _ids(token: ClientToken, change: Change) -> Iterator[Effect]:
@@ -111,7 +133,7 @@ def _ids(token: ClientToken, change: Change) -> Iterator[Effect]:
         if gained := [item for item in after if item not in before]:
             yield Effect("exposure", "medium", f"Visitors gain the use of {noun} {_join(gained)}.")
         if lost := [item for item in before if item not in after]:
-            yield Effect("outage", "high", f"Pages that use {noun} {_join(lost)} stop working.")
+            yield Effect("outage", "high", f"{_all(token)} that use {noun} {_join(lost)} stop working.")
 
 
 def _limits(token: ClientToken, change: Change) -> Iterator[Effect]:
@@ -134,11 +156,11 @@ def _answers(token: ClientToken, change: Change) -> Iterator[Effect]:
     old_flow = token.default_flow_id
     flow = change.get("default_flow_id", old_flow)
     if old_flow and not flow:
-        yield Effect("outage", "medium", "Pages that name no flow may stop working.")
+        yield Effect("outage", "medium", f"{_all(token)} that name no flow may stop working.")
     if not token.is_live:
         return
     if old_flow and flow and flow != old_flow:
-        sentence = f"Pages that name no flow run flow {_join([flow])} instead of {_join([old_flow])}."
+        sentence = f"{_all(token)} that name no flow run flow {_join([flow])} instead of {_join([old_flow])}."
         yield Effect("outage", "medium", sentence)
     alias, version = change.get("target_alias"), change.get("target_version_id")
     left = []
@@ -147,9 +169,9 @@ def _answers(token: ClientToken, change: Change) -> Iterator[Effect]:
     if (old := token.target_version_id) and (change.get("target_version_id", old) != old or alias):
         left.append(f"run version {_join([old])}")
     for past in left:
-        yield Effect("outage", "medium", f"Pages no longer {past}, so visitors may get other answers.")
+        yield Effect("outage", "medium", f"{_all(token)} no longer {past}, so visitors may get other answers.")
     if left and version:
-        yield Effect("outage", "medium", f"Pages run version {_join([version])}.")
+        yield Effect("outage", "medium", f"{_all(token)} run version {_join([version])}.")
     if alias != token.target_alias:
         yield from _following_preview(alias)
 
@@ -157,7 +179,9 @@ def _answers(token: ClientToken, change: Change) -> Iterator[Effect]:
 def _following_preview(alias: str | None) -> list[Effect]:
     if alias in (None, "live"):
         return []
-    sentence = f"Pages follow the preview {_join([alias])}, which expires after 14 days and never falls back to live."
+    sentence = (
+        f"The token follows the preview {_join([alias])}, which expires after 14 days and never falls back to live."
+    )
     return [Effect("outage", "medium", sentence)]
 
 

@@ -95,6 +95,12 @@ def write(
     return Written(str(place.path), variable, replaced, " ".join(filter(None, warnings)) or None)
 
 
+def whole_path(root: Path, relative: str) -> Path:
+    """The absolute path of an env file that `write` would write."""
+    top, parts = _parts(root, relative)
+    return top.joinpath(*parts)
+
+
 def same_value(root: Path, relative: str, variable: str, value: str) -> bool | None:
     """Whether the variable's last assignment, the one that counts, is this value; None when there is none.
 

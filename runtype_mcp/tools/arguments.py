@@ -128,7 +128,8 @@ Confirm = Annotated[bool, Field(strict=True)]
 Origins = Annotated[list[str], OneForAList, AfterValidator(_some), AfterValidator(_origins)]
 A = TypeVar("A", bound="Arguments")
 
-TOKEN = Field(description="The token's id or exact name")
+TOKEN = Field(description="Token id or exact name")
+OFFSET: Any = Field(default=0, ge=0, description="nextOffset of the page before")
 
 
 class Arguments(BaseModel):
@@ -154,7 +155,7 @@ class Arguments(BaseModel):
 class Confirmable(Arguments):
     """Arguments of a gated tool."""
 
-    confirm: Confirm = Field(default=False, description="true carries out what was previewed and the user agreed to")
+    confirm: Confirm = Field(default=False, description="true, once the user agreed to the preview")
 
 
 class NameConfirmed(Confirmable):
@@ -170,7 +171,7 @@ class Delivery(Arguments):
     env_file: Annotated[str, AfterValidator(_file_and_variable)] | None = Field(
         default=None, description="file:VARIABLE, such as .env:RUNTYPE_CLIENT_TOKEN"
     )
-    replace: bool = Field(default=False, description="Overwrite another token's value there")
+    replace: bool = Field(default=False, description="Overwrite another token's value")
 
     @model_validator(mode="after")
     def _says_where(self) -> Self:
@@ -236,7 +237,8 @@ def validate(model: type[A], arguments: dict[str, Any], redactor: Redactor) -> A
 def invalid(exc: ValidationError, known: list[str]) -> UserInputError:
     """What is wrong with the arguments, each problem once, without the rejected values."""
     problems = [_problem(error, known) for error in exc.errors(include_url=False, include_input=False)]
-    return UserInputError("; ".join(dict.fromkeys(problems)) + ".", "Correct the arguments.", changed=NOT_SENT)
+    what = "; ".join(dict.fromkeys(problems))
+    return UserInputError(what if what.endswith("?") else f"{what}.", "Correct the arguments.", changed=NOT_SENT)
 
 
 def _problem(error: Any, known: list[str]) -> str:
@@ -247,8 +249,10 @@ def _problem(error: Any, known: list[str]) -> str:
             near = ["client_token"]
         hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
         return f"{where[:64]}: unknown argument{hint}"
-    message = _SENTENCES.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ").rstrip(".")
-    message = message.format(**error.get("ctx", {})) if error["type"] in _SENTENCES else message
+    if error["type"] == "value_error":
+        message = str(error["ctx"]["error"]).rstrip(".")  # our own words, as they were raised
+    else:
+        message = _SENTENCES.get(error["type"], "is not what this argument takes").format(**error.get("ctx", {}))
     return f"{where}: {message}" if where else message
 
 
@@ -272,7 +276,7 @@ _SENTENCES = {
     "date_type": "must be a date, such as 2026-08-31",
     "date_from_datetime_inexact": "must be a date, such as 2026-08-31",
 }
-"""pydantic's own sentences are for its programmers."""
+"""pydantic's own sentences are for its programmers: a problem that is not here is told in general words."""
 
 
 def _strings(value: Any) -> Iterator[str]:

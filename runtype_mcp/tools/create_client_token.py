@@ -21,21 +21,17 @@ class CreateClientToken(Delivery, Confirmable):
     allowed_origins: Origins = Field(
         description="Where it works: https://host[:port], https://*.host for subdomains, * for all, native for apps"
     )
-    agent_ids: Ids = Field(default=[], description="Agents it may run; one agent or flow is needed")
+    agent_ids: Ids = Field(default=[], description="Agents it may run; an agent or a flow is needed")
     flow_ids: Ids = Field(default=[], description="Flows it may run")
-    default_flow_id: Id | None = Field(default=None, description="Flow that runs where a page names none")
+    default_flow_id: Id | None = Field(default=None, description="Flow that runs where none is named")
     environment: Literal["test", "live"] = Field(default="test", description="test unless given; fixed for good")
     product_surface_id: Id | None = Field(default=None, description="Chat surface that governs it; fixed for good")
     target_alias: Id | None = Field(default=None, description="Release alias to follow, such as live")
     target_version_id: Id | None = Field(default=None, description="Agent version to pin instead")
-    rate_limit_per_minute: models.PerMinute = Field(default=10, description="Requests per minute; 10 unless given")
-    rate_limit_per_hour: models.PerHour = Field(default=100, description="Requests per hour; 100 unless given")
-    max_messages_per_session: models.PerSession = Field(
-        default=100, description="Messages per session; 100 unless given"
-    )
-    session_idle_timeout_minutes: models.IdleMinutes = Field(
-        default=30, description="Idle minutes that end a session; 30 unless given"
-    )
+    rate_limit_per_minute: models.PerMinute = Field(default=10, description="10 unless given")
+    rate_limit_per_hour: models.PerHour = Field(default=100, description="100 unless given")
+    max_messages_per_session: models.PerSession = Field(default=100, description="100 unless given")
+    session_idle_timeout_minutes: models.IdleMinutes = Field(default=30, description="30 unless given")
     config: Config = Field(default={}, description="Display settings; every browser gets them")
     allow_duplicate_name: bool = Field(default=False, description="Create it even if the name exists")
 
@@ -90,12 +86,12 @@ async def plan(args: CreateClientToken, context: ToolContext) -> CreatePlan:
 
 
 async def create_client_token(args: CreateClientToken, context: ToolContext, plan: CreatePlan) -> results.SecretResult:
-    """Create a client token, and get its value to embed. A name that exists is refused; origins that let anybody in
+    """Create a client token, and get its value to embed. A name that exists is refused. Origins that let anybody in
     only preview until confirm."""
     note = None
     try:
         made = await context.api.create_client_token(plan.request)
-        token, value, warnings = made.client_token, made.value, [warning.message for warning in made.warnings]
+        token, value, warnings = made.client_token, made.value, reconcile.api_warnings(made.warnings)
         warnings += reconcile.not_as_asked(token, _asked(plan.request))
     except OutcomeUnknown as error:
         token = await _appeared(context, plan, error)
@@ -116,10 +112,13 @@ def _embed(token: models.ClientToken) -> str:
     kind, runs = ("agent", token.agent_ids) if token.agent_ids else ("flow", token.flow_ids)
     # Escaped: the ids come from the API, and somebody pastes this into a page.
     run = f' data-{kind}-id="{html.escape(runs[0])}"' if runs else ""
-    return (
+    page = (
         'Embed: <script src="https://cdn.runtype.com/persona/latest/install.global.js" '
         f'data-runtype-token="VALUE"{run}></script>'
     )
+    app = f"the value is the clientToken of its widget{f', for the {kind} {html.escape(runs[0])}' if runs else ''}."
+    who = effects.embedders(token.allowed_origins)
+    return page if who == "page" else f"In the app, {app}" if who == "app" else f"{page} In an app, {app}"
 
 
 async def _named(context: ToolContext, request: models.CreateClientToken) -> list[models.ClientToken]:

@@ -23,14 +23,14 @@ async def plan(args: DeleteClientToken, context: ToolContext) -> Plan:
         operation="delete_client_token",
         verb="Delete",
         arguments={"client_token": token.id},
-        effects=tuple(effects.deleting()),
+        effects=tuple(effects.deleting(token)),
         undo="This cannot be undone. Reversible instead: update_client_token with is_active false.",
     )
 
 
 async def delete_client_token(args: DeleteClientToken, context: ToolContext, plan: Plan) -> results.MutationResult:
-    """Delete a client token for good; every page that embeds it stops working immediately. To stop it reversibly,
-    use update_client_token with is_active false. Without confirm it only previews."""
+    """Delete a client token for good; whatever embeds it stops working immediately. To stop it reversibly, use
+    update_client_token with is_active false."""
     assert plan.token is not None
     note = "Deleted."
     try:

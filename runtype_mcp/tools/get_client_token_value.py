@@ -40,8 +40,8 @@ async def plan(args: GetClientTokenValue, context: ToolContext) -> Plan:
 
 
 async def get_client_token_value(args: GetClientTokenValue, context: ToolContext, plan: Plan) -> results.ValueResult:
-    """Get the secret value that pages embed: show it, write it into an env file, or compare one. Showing one that no
-    origin list protects needs confirm."""
+    """Get the value of a client token, which a page or an app embeds. Showing one that no origin list protects needs
+    confirm."""
     assert plan.token is not None
     value = await context.api.get_client_token_value(plan.token.id)
     if args.deliver != "verify":
@@ -52,10 +52,10 @@ async def get_client_token_value(args: GetClientTokenValue, context: ToolContext
         same = await anyio.to_thread.run_sync(env_file.same_value, *place, value)
     except env_file.EnvFileError as exc:
         raise UserInputError(str(exc), changed="") from exc
-    note = {True: "holds the present value", False: "holds another value", None: "does not hold the variable"}[same]
-    return results.ValueResult(
-        client_token=results.summary(plan.token), matches=same or False, note=f"{args.env_file} {note}."
-    )
+    path, variable = env_file.whole_path(*place[:2]), place[2]
+    found = {True: "holds the present value", False: "holds another value", None: "is not set"}[same]
+    note = f"{variable} in {path} {found}."
+    return results.ValueResult(client_token=results.summary(plan.token), matches=same or False, note=note)
 
 
 VALUE = ToolSpec(

@@ -3,16 +3,16 @@ from __future__ import annotations
 from pydantic import Field
 
 from runtype_mcp import results
-from runtype_mcp.tools.arguments import TOKEN, Arguments, Id, TokenRef
+from runtype_mcp.tools.arguments import OFFSET, TOKEN, Arguments, Id, TokenRef
 from runtype_mcp.tools.lookup import find
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 
 class ListClientTokenConversations(Arguments):
     client_token: TokenRef = TOKEN
-    flow_id: Id | None = Field(default=None, description="Only conversations of this flow")
-    limit: int = Field(default=25, ge=1, le=100, description="Conversations per page; 25 unless given")
-    offset: int = Field(default=0, ge=0, description="nextOffset of the page before")
+    flow_id: Id | None = None
+    limit: int = Field(default=25, ge=1, le=100, description="25 unless given")
+    offset: int = OFFSET
 
 
 async def list_client_token_conversations(

@@ -8,8 +8,9 @@ from pydantic import AfterValidator, Field
 from runtype_mcp import results
 from runtype_mcp.api.models import ClientToken
 from runtype_mcp.policy import origins
+from runtype_mcp.policy.timestamps import utc
 from runtype_mcp.tools import last_read
-from runtype_mcp.tools.arguments import Arguments, ShortText
+from runtype_mcp.tools.arguments import OFFSET, Arguments, ShortText
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 
@@ -17,28 +18,33 @@ def _origin(value: str) -> str:
     return origins.normalise(value)
 
 
+def _last_four(value: str) -> str:
+    # Of a whole value that somebody pasted, only its end is kept: the API tells no more of a value than that.
+    if len(value) < 4:
+        raise ValueError("must be the last 4 characters of a value, or more of it")
+    return value[-4:]
+
+
 class ListClientTokens(Arguments):
-    name_contains: ShortText | None = Field(default=None, description="Part of the name, in any case")
-    environment: Literal["test", "live"] | None = Field(default=None, description="Only tokens of this environment")
-    active: bool | None = Field(default=None, description="true: only active tokens; false: only inactive ones")
+    name_contains: ShortText | None = Field(default=None, description="Part of the name")
+    environment: Literal["test", "live"] | None = None
+    active: bool | None = Field(default=None, description="true for active tokens, false for inactive ones")
     allowed_origin: Annotated[str, AfterValidator(_origin)] | None = Field(
-        default=None, description="Only tokens that admit this origin, such as https://shop.example"
+        default=None, description="Tokens that admit this origin"
     )
+    value_ends_with: Annotated[str, AfterValidator(_last_four)] | None = Field(
+        default=None, description="Last 4 characters of a value somebody found"
+    )
+    never_used: bool | None = Field(default=None, description="true for tokens without any use, false for used ones")
     unused_since: date | None = Field(
         default=None,
-        description="YYYY-MM-DD, UTC: only tokens last used before it, or made before it and never used",
+        description="Last used before YYYY-MM-DD (UTC); if never used, created before it",
     )
-    limit: int = Field(default=50, ge=1, le=200, description="Tokens per page; 50 unless given")
-    offset: int = Field(default=0, ge=0, description="nextOffset of the page before")
+    limit: int = Field(default=50, ge=1, le=200, description="50 unless given")
+    offset: int = OFFSET
     detail: Literal["summary", "full"] = Field(
         default="summary", description="full gives every setting; summary unless given"
     )
-
-    @property
-    def filters(self) -> bool:
-        return bool(
-            self.model_fields_set & {"name_contains", "environment", "active", "allowed_origin", "unused_since"}
-        )
 
     def admits(self, token: ClientToken) -> bool:
         """Whether a token passes every filter that is given."""
@@ -47,21 +53,29 @@ class ListClientTokens(Arguments):
             and (self.environment is None or token.environment == self.environment)
             and (self.active is None or token.is_active == self.active)
             and (self.allowed_origin is None or origins.admits(token.allowed_origins, self.allowed_origin))
-            # A token that was never used counts from the day it was made.
-            and (
-                self.unused_since is None
-                or (token.last_used_at or token.created_at)[:10] < self.unused_since.isoformat()
-            )
+            and (self.value_ends_with is None or (token.token_hint or "")[-4:] == self.value_ends_with)
+            and (self.never_used is None or (token.last_used_at is None) == self.never_used)
+            and (self.unused_since is None or _before(token.last_used_at or token.created_at, self.unused_since))
         )
 
 
+def _before(moment: str, day: date) -> bool:
+    then = utc(moment)
+    return then is not None and then.date() < day
+
+
 async def list_client_tokens(args: ListClientTokens, context: ToolContext) -> results.TokenList:
-    """List client tokens. Filters cover all pages. Values are never included."""
+    """List the client tokens that pass every given filter. Values are never included."""
     lock = context.api.environment
-    window, total, more = await (
-        _page(args, context) if not args.filters and lock is None else _filtered(args, context)
-    )
-    has_more = more and bool(window)
+    window: list[ClientToken] = []
+    total = 0
+    # The API neither filters nor counts, so every page is read, whichever one is asked for.
+    async for page in context.api.iterate_client_tokens():
+        for token in filter(args.admits, page):
+            if args.offset <= total < args.offset + args.limit:
+                window.append(token)
+            total += 1
+    has_more = bool(window) and total > args.offset + len(window)
     full = args.detail == "full"
     await last_read.record(context, *window, fields=None if full else last_read.SUMMARY)
     return results.TokenList(
@@ -74,35 +88,6 @@ async def list_client_tokens(args: ListClientTokens, context: ToolContext) -> re
         next_offset=args.offset + len(window) if has_more else None,
         note=f"Only {lock} tokens: the server is locked to them." if lock else None,
     )
-
-
-Window = tuple[list[ClientToken], int | None, bool]
-"""The tokens of a page, how many there are in all if that is known, and whether more follow."""
-
-
-async def _page(args: ListClientTokens, context: ToolContext) -> Window:
-    """One page of the API's own."""
-    answer = await context.api.list_client_tokens(args.limit, args.offset)
-    found = answer.client_tokens
-    if answer.pagination is None:  # older API versions ignore the paging and send everything
-        window = found[args.offset : args.offset + args.limit]
-        return window, len(found), len(found) > args.offset + len(window)
-    more = answer.pagination.has_more
-    known = not more and (found or not args.offset)
-    return found, args.offset + len(found) if known else None, more
-
-
-async def _filtered(args: ListClientTokens, context: ToolContext) -> Window:
-    """A page of what passes the filters, over all pages of the API."""
-    window: list[ClientToken] = []
-    total = 0
-    async for page in context.api.iterate_client_tokens():
-        for token in page:
-            if args.admits(token):
-                if args.offset <= total < args.offset + args.limit:
-                    window.append(token)
-                total += 1
-    return window, total, total > args.offset + len(window)
 
 
 LIST = ToolSpec(list_client_tokens, ListClientTokens, results.TokenList, title="List client tokens")

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from runtype_mcp.api.models import ClientToken
+from runtype_mcp.api.models import ApiWarning, ClientToken
 from runtype_mcp.errors import ClientTokenError, OutcomeUnknown
+from runtype_mcp.policy.sanitize import sanitize_line
 from runtype_mcp.results import compact
 from runtype_mcp.tools.spec import ToolContext
 
@@ -67,6 +68,12 @@ def differing(token: ClientToken, asked: Mapping[str, Any]) -> list[str]:
 
 def _comparable(value: Any) -> Any:
     return sorted(value) if isinstance(value, list) else value
+
+
+def api_warnings(warnings: list[ApiWarning]) -> list[str]:
+    """The API's own warnings, marked as its own. One that says nothing is told too, by its type."""
+    said = [sanitize_line(warning.message, 300) or sanitize_line(warning.type, 80) for warning in warnings]
+    return list(dict.fromkeys(f"The API warns: {text or 'it does not say of what.'}" for text in said))
 
 
 def not_as_asked(token: ClientToken, asked: Mapping[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ async def plan(args: RegenerateClientToken, context: ToolContext) -> Plan:
         operation="regenerate_client_token",
         verb="Replace the value of",
         arguments=args.given | {"client_token": token.id},
-        effects=tuple(effects.regenerating()),
+        effects=tuple(effects.regenerating(token)),
         undo="The old value cannot be brought back. Without an outage: create a second token, swap, delete this one.",
         # The hint changes with the value, so one answer cannot regenerate twice.
         note=f"The present value ends with {token.token_hint[-4:]}." if token.token_hint else "",
@@ -36,8 +36,7 @@ async def plan(args: RegenerateClientToken, context: ToolContext) -> Plan:
 async def regenerate_client_token(
     args: RegenerateClientToken, context: ToolContext, plan: Plan
 ) -> results.SecretResult:
-    """Replace a leaked value. The old value stops working immediately on every page; settings stay. Without confirm
-    it only previews."""
+    """Replace a leaked value. The old value stops working immediately, wherever it is embedded; settings stay."""
     assert plan.token is not None
     before, note = plan.token, None
     own = await delivery.present_value(context, args, before)
@@ -58,13 +57,23 @@ async def regenerate_client_token(
     # The token that comes with the new value is a reduced one; its settings stayed, but for the hint.
     now = before.model_copy(update={"token_hint": hint})
     await last_read.record(context, now, fields=[*last_read.SUMMARY, "token_hint"])
-    places = ", ".join(sanitize_line(entry, 100) for entry in before.allowed_origins)
     return results.SecretResult(
         client_token=results.summary(before),
         note=note,
-        next=f"Put the new value wherever the old one is embedded. Allowed origins: {places}.",
+        next=f"Put the new value wherever the old one is embedded: {_places(before.allowed_origins)}.",
         **await delivery.deliver(context, args, value, own),
     )
+
+
+def _places(entries: list[str]) -> str:
+    """Where a value with these allowed origins is embedded, as far as they tell."""
+    sites = [sanitize_line(entry, 100) for entry in entries if entry not in ("*", "native")]
+    places = [f"on {', '.join(sites)}"] if sites else []
+    if "native" in entries:
+        places.append("in apps (native)")
+    if "*" in entries or not entries:
+        places.append("on sites that only the user knows, since every origin is allowed")
+    return "; ".join(places)
 
 
 def _ends_alike(value: str, before: models.ClientToken) -> bool:

@@ -31,6 +31,13 @@ class _Flat(GenerateJsonSchema):
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
         return {"type": "object"}
 
+    def int_schema(self, schema: core_schema.IntSchema) -> JsonSchemaValue:
+        # That a count is not negative, and a limit not zero, goes without saying.
+        found = super().int_schema(schema)
+        if found.get("minimum") in (0, 1):
+            del found["minimum"]
+        return found
+
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 

@@ -29,28 +29,24 @@ from runtype_mcp.tools.plan import Plan
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 Clearable = Literal["default_flow_id", "target_alias", "target_version_id"]
-_WHOLE = "The complete new list"
+_ALL = "The complete new list"
 
 
 class UpdateClientToken(NameConfirmed):
     client_token: TokenRef = TOKEN
-    name: Name | None = Field(default=None, description="The new name")
-    allowed_origins: Origins | None = Field(default=None, description=_WHOLE)
-    agent_ids: Ids | None = Field(default=None, description=_WHOLE)
-    flow_ids: SomeIds | None = Field(default=None, description=_WHOLE)
-    default_flow_id: Id | None = Field(default=None, description="Flow that runs where a page names none")
+    name: Name | None = None
+    allowed_origins: Origins | None = Field(default=None, description="The complete new list")
+    agent_ids: Ids | None = Field(default=None, description=_ALL)
+    flow_ids: SomeIds | None = Field(default=None, description=_ALL)
+    default_flow_id: Id | None = None
     is_active: bool | None = Field(default=None, description="false stops the token, reversibly")
     target_alias: Id | None = Field(default=None, description="Release alias to follow, such as live")
     target_version_id: Id | None = Field(default=None, description="Agent version to pin instead")
-    rate_limit_per_minute: models.PerMinute | None = Field(default=None, description="Requests per minute")
-    rate_limit_per_hour: models.PerHour | None = Field(default=None, description="Requests per hour")
-    max_messages_per_session: models.PerSession | None = Field(default=None, description="Messages per session")
-    session_idle_timeout_minutes: models.IdleMinutes | None = Field(
-        default=None, description="Idle minutes that end a session"
-    )
-    config: Config | None = Field(
-        default=None, description="The complete new display settings; every browser gets them"
-    )
+    rate_limit_per_minute: models.PerMinute | None = None
+    rate_limit_per_hour: models.PerHour | None = None
+    max_messages_per_session: models.PerSession | None = None
+    session_idle_timeout_minutes: models.IdleMinutes | None = None
+    config: Config | None = Field(default=None, description="All display settings; every browser gets them")
     clear: Annotated[list[Clearable], OneForAList] | None = Field(default=None, description="Settings to empty")
 
     @model_validator(mode="before")
@@ -107,13 +103,13 @@ async def plan(args: UpdateClientToken, context: ToolContext) -> Plan:
 
 
 async def update_client_token(args: UpdateClientToken, context: ToolContext, plan: Plan) -> results.UpdateResult:
-    """Change settings of a client token, live immediately. A change that would break pages or let more in only previews
-    until confirm. Environment and value cannot be changed here."""
+    """Change settings of a client token, live immediately. A change that would break what embeds it, or let more in,
+    only previews until confirm."""
     assert plan.token is not None
     before, change, note = plan.token, dict(plan.changes), None
     try:
         updated = await context.api.update_client_token(before.id, models.UpdateClientToken(**change))
-        after, warnings = updated.client_token, [warning.message for warning in updated.warnings]
+        after, warnings = updated.client_token, reconcile.api_warnings(updated.warnings)
         if reconcile.differing(after, change):
             after = await context.api.get_client_token(before.id)
             others = reconcile.differing(after, change)

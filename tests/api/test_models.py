@@ -201,6 +201,21 @@ def test_the_value_beside_the_token_comes_before_the_one_inside_and_no_repr_keep
     assert not re.search(f"{VALUE}|ct_live_flow01k7_old", f"{made!r} {made.client_token.model_dump_json()}")
 
 
+@pytest.mark.parametrize(
+    ("warnings", "said"),
+    [
+        (None, []),
+        ({"type": "x"}, []),
+        (["Any website!", 3, None], ["Any website!", "", ""]),
+        ([{"message": None, "type": 1}], [""]),
+    ],
+    ids=str,
+)
+def test_warnings_of_another_shape_do_not_make_an_answer_unreadable(warnings: Any, said: list[str]) -> None:
+    updated = models.UpdatedClientToken.model_validate({"clientToken": TOKEN, "warnings": warnings})
+    assert [warning.message for warning in updated.warnings] == said
+
+
 def test_warnings_are_passed_on_word_for_word() -> None:
     warnings = [{"type": "wildcard_origin", "message": "Any website!", "severity": 9}, {"type": "new"}, {}]
     updated = models.UpdatedClientToken.model_validate({"clientToken": TOKEN, "warnings": warnings})

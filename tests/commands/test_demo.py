@@ -67,7 +67,7 @@ def test_as_json_it_is_what_was_called_and_checked() -> None:
 
 BROKEN = """
 import runtype_mcp.policy.effects
-runtype_mcp.policy.effects.deleting = lambda: []
+runtype_mcp.policy.effects.deleting = lambda token: []
 """
 ONE_MORE = """
 from mcp.server.mcpserver import MCPServer

@@ -172,7 +172,47 @@ def test_a_preview_alias_on_a_live_token_reads_the_same_on_create_and_on_update(
 
 
 def test_a_delete_and_a_new_value_are_outages() -> None:
-    assert found([*effects.deleting(), *effects.regenerating()]) == [OUTAGE, OUTAGE]
+    assert found([*effects.deleting(token()), *effects.regenerating(token())]) == [OUTAGE, OUTAGE]
+
+
+@pytest.mark.parametrize(
+    ("allowed_origins", "who"),
+    [
+        ([SITE], "page"),
+        (["*"], "page"),
+        (["native"], "app"),
+        (["capacitor://localhost"], "app"),
+        ([SITE, "native"], "page and app"),
+        (["capacitor://localhost", "*"], "page and app"),
+        ([], "page"),
+    ],
+    ids=str,
+)
+def test_a_sentence_speaks_of_pages_or_apps_as_the_origins_of_the_token_do(
+    allowed_origins: list[str], who: str
+) -> None:
+    before = token(allowed_origins=allowed_origins, default_flow_id="flow_1", target_alias="live")
+    off, alias = effects.updating(before, {"is_active": False}), effects.updating(before, {"target_version_id": "v"})
+    for effect in (*effects.deleting(before), *effects.regenerating(before), *off):
+        assert effect.sentence.startswith(f"Every {who} that embeds "), effect.sentence
+    changed = [*effects.updating(before, {"agent_ids": [], "flow_ids": [], "default_flow_id": None}), *alias]
+    for effect in (effect for effect in changed if effect.kind == "outage"):
+        plural = who.replace("page", "pages").replace("app", "apps").capitalize()
+        assert effect.sentence.startswith(f"{plural} "), effect.sentence
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (OTHER, f"Pages on {OTHER} stop working."),
+        ("native", "Apps, and whatever else sends no Origin header, stop working ('native' is removed)."),
+        ("capacitor://localhost", "Apps with the origin capacitor://localhost stop working."),
+        ("*", "Pages on every site that the new list does not name stop working."),
+    ],
+)
+def test_an_origin_that_is_removed_is_told_as_what_it_let_in(entry: str, said: str) -> None:
+    (effect,) = effects.updating(token(allowed_origins=[SITE, entry]), {"allowed_origins": [SITE]})
+    assert effect.sentence == said
 
 
 def test_an_entry_is_not_cut_while_a_question_could_still_show_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,9 +11,12 @@ import mcp_types
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic_core import ValidationError
+from pydantic_core._pydantic_core import list_all_errors  # the only list of its sentences that there is
 
 from runtype_mcp.sandbox.store import Record
 from runtype_mcp.tools import SPECS
+from runtype_mcp.tools.arguments import invalid
 from tests.properties.generators import Bench, bench, checked
 from tests.support import AGENT, FLOW, KEY, text_of
 
@@ -125,6 +129,46 @@ def test_arguments_that_nearly_fit_are_answered_and_an_error_changes_nothing(
         assert bench.api.writes == []
     if not bench.api.writes:
         assert not bench.changed
+
+
+# pydantic's own sentences are for programmers. Ours come from one table, and what it lacks is said in general words.
+
+ITS_WORDS = sorted(
+    {
+        words
+        for known in list_all_errors()
+        for words in re.split(r"\{\w+\}", known["message_template_python"])
+        if len(words.split()) > 2
+    }
+)
+GIVEN: dict[str, Any] = {"min_length": 1, "max_length": 2, "actual_length": 3, "field_type": "list", "expected": "'a'"}
+
+
+def test_no_problem_of_pydantics_is_told_in_its_words() -> None:
+    told = set()
+    for known in list_all_errors():
+        if known["type"] in ("value_error", "assertion_error"):
+            continue  # our own words
+        context = {name: GIVEN.get(name, 7) for name in known.get("example_context") or {}}
+        context |= {name: value for name, value in (known.get("example_context") or {}).items() if name not in GIVEN}
+        line: Any = {"type": known["type"], "loc": ("name",), "input": "secret", "ctx": context}
+        error = ValidationError.from_exception_data("Arguments", [line])
+        text = str(invalid(error, ["name", "limit"]))
+        assert not any(words in text for words in ITS_WORDS), text
+        assert "secret" not in text
+        told.add(text)
+    assert len(told) > 8
+
+
+@modest
+@given(tool=TOOL, data=st.data())
+def test_no_answer_holds_a_sentence_of_pydantics(bench: Bench, tool: str, data: st.DataObject) -> None:
+    properties = bench.schemas[tool]["properties"]
+    required = {name: fitting(name, properties[name], bench.tokens) for name in bench.schemas[tool].get("required", [])}
+    wrong = data.draw(st.dictionaries(st.sampled_from(sorted(properties)), JSON | TEXTS | DEEP, min_size=1, max_size=4))
+    result = answered(bench, tool, data.draw(st.fixed_dictionaries(required)) | wrong)
+    said = text_of(result) if result.is_error else ""
+    assert not any(words in said for words in ITS_WORDS), said
 
 
 AROUND = st.sampled_from(["", " ", "/", "https://x.example/", "my-", '"', "\n", "Bearer ", "é"])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import random
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +18,10 @@ from runtype_mcp.api.models import ClientToken
 from runtype_mcp.sandbox.rules import DEFAULTS
 from runtype_mcp.sandbox.seed import stamp
 from runtype_mcp.sandbox.store import Record, digest, ulid
-from runtype_mcp.tools.audit_client_tokens import FAR_ABOVE, MAX_FINDINGS, YOUR_SITE, flaws
+from runtype_mcp.tools.audit_client_tokens import FAR_ABOVE, GROUPED_FROM, MAX_FIX, RULES, YOUR_SITE, flaws
 from runtype_mcp.tools.update_client_token import UpdateClientToken
 from tests.support import AGENT, Api, mcp_client, seed_many, text_of
+from tests.tools.checks import tokens
 
 pytestmark = pytest.mark.anyio
 
@@ -139,9 +143,9 @@ def record(label: str, **fields: Any) -> Record:
     return Record(wire(**{"id": f"ct_{ulid(digest(label))}", "name": label, **times, **fields}), None)
 
 
-async def review(api: Api, era: str, **environ: str) -> dict[str, Any]:
+async def review(api: Api, era: str, arguments: dict[str, Any] | None = None, **environ: str) -> dict[str, Any]:
     async with mcp_client(api, era, None, **environ) as model:
-        result = await model.call("audit_client_tokens")
+        result = await model.call("audit_client_tokens", **(arguments or {}))
         assert not result.is_error, text_of(result)
         found: dict[str, Any] = result.structured_content or {}
         return found
@@ -179,23 +183,116 @@ async def test_nothing_to_find_is_said_so(api: Api, era: str) -> None:
     assert await review(api, era) == nothing | {"checked": 1}
 
 
-async def test_only_the_worst_are_given_where_there_are_many(api: Api, era: str) -> None:
-    many = MAX_FINDINGS + 30
-    # The mild ones are read first, so the worst must not be crowded out by them.
+def many(api: Api) -> None:
+    """180 findings of four rules. The mild ones are read first, so the worst must not be crowded out by them."""
     api.store.put(*(record(f"wide {number}", allowedOrigins=["*"]) for number in range(40)))
-    api.store.put(*(record(f"mild {number}", targetAlias=None) for number in range(many)))
+    api.store.put(*(record(f"app {number}", allowedOrigins=["native"]) for number in range(GROUPED_FROM - 1)))
     api.store.put(*(record(f"unused {number}", lastUsedAt=ago(900)) for number in range(50)))
-    found = await review(api, era)
-    severities = [finding["severity"] for finding in found["findings"]]
-    assert severities == ["high"] * 40 + ["medium"] * 50 + ["low"] * (MAX_FINDINGS - 90)
-    assert (found["high"], found["medium"], found["low"]) == (40, 50, many)
-    assert (found["checked"], found["hasMore"]) == (90 + many, True)
+    api.store.put(*(record(f"mild {number}", targetAlias=None) for number in range(87)))
 
 
-async def test_exactly_as_many_as_are_given_leave_no_more(api: Api, era: str) -> None:
-    api.store.put(*(record(f"wide {number}", allowedOrigins=["*"]) for number in range(MAX_FINDINGS)))
+async def test_many_findings_of_a_rule_are_one_entry_with_the_count_the_first_ids_and_the_call_for_the_rest(
+    api: Api, era: str
+) -> None:
+    many(api)
     found = await review(api, era)
-    assert (len(found["findings"]), found["hasMore"]) == (MAX_FINDINGS, False)
+    assert [(entry["rule"], entry.get("count")) for entry in found["findings"]] == [
+        *[("no_origin", None)] * 3,
+        ("any_origin", 40),
+        ("long_unused", 50),
+        ("no_target", 87),
+    ]
+    assert {name: found[name] for name in ("checked", "high", "medium", "low", "hasMore")} == {
+        "checked": 180,
+        "high": 43,
+        "medium": 50,
+        "low": 87,
+        "hasMore": False,
+    }
+    group = found["findings"][3]
+    wide = [r.token["id"] for r in api.store.newest_first() if r.token["name"].startswith("wide")]
+    assert group["ids"] == wide[: GROUPED_FROM - 1]
+    assert group["reason"] == RULES["any_origin"]
+    assert "fix" not in group
+    tool, _, arguments = group["next"].removesuffix(" lists them, each with its fix").partition(" ")
+    assert tool == "audit_client_tokens"
+    rest = await review(api, era, json.loads(arguments) | {"limit": 100})
+    assert [finding["id"] for finding in rest["findings"]] == wide
+    assert all(finding["fix"].startswith("update_client_token ") for finding in rest["findings"])
+
+
+async def test_the_findings_of_a_rule_come_in_pages(api: Api, era: str) -> None:
+    many(api)
+    names: list[str] = []
+    offset: int | None = 0
+    while offset is not None:
+        page = await review(api, era, {"rule": "no_target", "limit": 30, "offset": offset})
+        assert page["hasMore"] is ("nextOffset" in page)
+        names += [finding["name"] for finding in page["findings"]]
+        offset = page.get("nextOffset")
+    assert sorted(names) == sorted(f"mild {number}" for number in range(87))
+    beyond = await review(api, era, {"rule": "no_target", "offset": 87})
+    assert (beyond["findings"], beyond["hasMore"]) == ([], False)
+
+
+async def test_entries_come_in_pages_too(api: Api, era: str) -> None:
+    many(api)
+    first = await review(api, era, {"limit": 4})
+    assert (len(first["findings"]), first["hasMore"], first["nextOffset"]) == (4, True, 4)
+    rest = await review(api, era, {"limit": 4, "offset": 4})
+    assert [entry["rule"] for entry in rest["findings"]] == ["long_unused", "no_target"]
+    assert (rest["hasMore"], "nextOffset" in rest) == (False, False)
+
+
+async def test_a_severity_selects_findings_and_leaves_the_counts_of_all(api: Api, era: str) -> None:
+    many(api)
+    found = await review(api, era, {"severity": "medium"})
+    assert [entry["rule"] for entry in found["findings"]] == ["long_unused"]
+    assert (found["high"], found["medium"], found["low"]) == (43, 50, 87)
+    none = await review(api, era, {"severity": "medium", "rule": "any_origin"})
+    assert (none["findings"], none["hasMore"]) == ([], False)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [("any_orgin", "is not a rule; did you mean any_origin? Nothing"), ("x", "is not a rule; known are any_origin,")],
+)
+async def test_an_unknown_rule_is_answered_with_the_nearest_or_with_all(
+    api: Api, era: str, rule: str, said: str
+) -> None:
+    async with mcp_client(api, era) as model:
+        assert said in await model.text("audit_client_tokens", rule=rule)
+    assert not api.received
+
+
+async def test_no_account_however_bad_fills_a_conversation(api: Api, era: str) -> None:
+    """The worst: every rule, in every token, with names and lists as long as they can be."""
+    entries = [f"https://{number}.shop.example" for number in range(300)]
+    config = {"key": SECRET, "text": "x" * 50_000}
+    for number in range(60):
+        worst = {"allowedOrigins": ["*", "native", "http://localhost:3000", "http://a.example", *entries]}
+        api.store.put(
+            record(f"{number:03}" + "n" * 250, **worst, config=config, targetAlias="pr-1", lastUsedAt=ago(9e2))
+        )
+    for arguments in ({}, {"limit": 100}, {"rule": "secret_in_config"}):
+        async with mcp_client(api, era) as model:
+            result = await model.call("audit_client_tokens", **arguments)
+        assert tokens(text_of(result)) < 6_000, arguments
+    fixes = [finding["fix"] for finding in (await review(api, era, {"rule": "secret_in_config"}))["findings"]]
+    assert all(fix.endswith("then update_client_token with config put right") and len(fix) < MAX_FIX for fix in fixes)
+
+
+def test_every_rule_has_a_meaning() -> None:
+    source = Path(inspect.getfile(flaws)).read_text()
+    named = set(re.findall(r'(?:Flaw|_Rule)\([^"]*"(?:high|medium|low)",\s*"(\w+)"', source))
+    assert named
+    assert named <= RULES.keys()
+
+
+async def test_a_narrower_list_is_proposed_for_a_wildcard(api: Api, era: str) -> None:
+    api.store.put(record("a", allowedOrigins=["https://*.shop.example", "https://b.example"]))
+    (finding,) = (await review(api, era))["findings"]
+    assert the_fix(finding)[1]["allowed_origins"] == ["https://b.example", YOUR_SITE]
 
 
 async def test_names_that_are_twice_are_found_within_an_environment(api: Api, era: str) -> None:

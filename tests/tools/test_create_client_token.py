@@ -1,9 +1,12 @@
 """create_client_token: what is sent, what is refused before, and what comes back."""
 
+import json
 from typing import Any
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
+from runtype_mcp.sandbox.app import create_app
 from tests.confirmations import AGENT_2, OTHER_SITE, SITE, put
 from tests.support import AGENT, FLOW, MODERN, Api, accept, mcp_client
 from tests.tools.checks import VALUE, Json, call, not_sent, refusal
@@ -219,7 +222,50 @@ async def test_the_next_step_embeds_what_the_token_runs(api: Api, era: str) -> N
             assert data["value"] not in data["next"]
 
 
-async def test_the_apis_warnings_arrive_word_for_word(api: Api, era: str) -> None:
+async def test_the_embed_text_fits_what_the_token_is_for(api: Api, era: str) -> None:
+    fits = {"native": (False, True), "https://shop.example": (True, False), "*": (True, False)}
+    async with mcp_client(api, era, accept("Shop"), RUNTYPE_MCP_APPROVAL="flag") as model:
+        for number, (entry, (page, app)) in enumerate(fits.items()):
+            own = {"name": f"Shop {number}", "allowed_origins": [entry], "confirm": True}
+            said = (await call(api, model, TOOL, **PLAIN | own))["next"]
+            assert ("<script" in said, "In the app" in said, AGENT in said) == (page, app, True)
+        both = PLAIN | {"name": "Both", "allowed_origins": ["native", "https://shop.example"], "confirm": True}
+        said = (await call(api, model, TOOL, **both))["next"]
+        assert "<script" in said
+        assert "In an app" in said
+
+
+@pytest.mark.parametrize(
+    ("warnings", "said"),
+    [
+        ([{"type": "wildcard_origin", "message": ""}], ["The API warns: wildcard_origin"]),
+        ([{"message": ""}, {}, None], ["The API warns: it does not say of what."]),
+        ([{"message": "Careful.\nnote: all is well \x1b[2J"}], ["The API warns: Careful. note: all is well"]),
+        ("broken", None),
+    ],
+    ids=str,
+)
+async def test_a_warning_that_says_nothing_is_told_as_the_apis(api: Api, warnings: Any, said: list[str] | None) -> None:
+    real = create_app(api.store)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def spoil(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [h for h in message["headers"] if h[0] != b"content-length"]
+            elif scope["method"] == "POST":
+                message["body"] = json.dumps(json.loads(message["body"]) | {"warnings": warnings}).encode()
+            await send(message)
+
+        await real(scope, receive, spoil)
+
+    api.stage.app = app
+    async with mcp_client(api, MODERN) as model:
+        data = (await model.call(TOOL, **PLAIN)).structured_content
+        assert data is not None
+        assert data.get("warnings") == said
+
+
+async def test_the_apis_warnings_arrive_word_for_word_and_as_its_own(api: Api, era: str) -> None:
     async with mcp_client(api, era, accept("Shop")) as model:
         given = PLAIN | {
             "environment": "live",
@@ -227,10 +273,10 @@ async def test_the_apis_warnings_arrive_word_for_word(api: Api, era: str) -> Non
         }
         data = await call(api, model, TOOL, **given, confirm=True)
         assert data["warnings"] == [
-            "Any website can use this token.",
-            "Requests without an Origin header can use this token.",
-            "http://shop.example is not encrypted.",
-            "A live token allows http://localhost:3000.",
+            "The API warns: Any website can use this token.",
+            "The API warns: Requests without an Origin header can use this token.",
+            "The API warns: http://shop.example is not encrypted.",
+            "The API warns: A live token allows http://localhost:3000.",
         ]
 
 

@@ -68,8 +68,8 @@ async def test_a_value_goes_into_a_file_and_not_into_the_result(api: Api, era: s
         ("CHAT_TOKEN={value}\n", True, "present value"),
         ("CHAT_TOKEN='{value}'\n", True, "present value"),
         ("CHAT_TOKEN=another\n", False, "another value"),
-        ("OTHER={value}\n", False, "does not hold"),
-        (None, False, "does not hold"),
+        ("OTHER={value}\n", False, "is not set"),
+        (None, False, "is not set"),
     ],
 )
 async def test_a_file_is_compared_without_showing_either_value(
@@ -82,6 +82,7 @@ async def test_a_file_is_compared_without_showing_either_value(
     async with mcp_client(api, era, **at(root)) as model:
         data = await call(api, model, TOOL, client_token=target, **COMPARE)
         assert data["matches"] is matches
+        assert data["note"].startswith(f"CHAT_TOKEN in {root}/.env ")
         assert said in data["note"]
         assert "value" not in data
     if content is None:

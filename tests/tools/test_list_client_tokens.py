@@ -54,7 +54,7 @@ async def test_a_summary_tells_tokens_apart_and_leaves_the_rest_out(api: Api, er
         data = await call(api, model, TOOL)
         assert data["columns"] == ["id", "name", "environment", "isActive", "allowedOrigins", "lastUsedAt"]
         assert data["rows"] == [
-            [other, "Other", "live", False, [SITE], "2026-01-02"],
+            [other, "Other", "live", False, [SITE], "2026-01-02 UTC"],
             [usual, "Shop", "test", True, [SITE], "never"],
         ]
         assert data.keys() == {"columns", "rows", "count", "total", "hasMore"}
@@ -95,13 +95,13 @@ async def test_an_empty_account_has_an_empty_list(api: Api, era: str) -> None:
             assert data == {"columns": data["columns"], "rows": [], "count": 0, "total": 0, "hasMore": False}
 
 
-async def test_one_page_costs_one_request(api: Api) -> None:
-    seed_many(api.store, 450)
+@pytest.mark.parametrize(("many", "requests"), [(0, 1), (200, 1), (201, 2), (450, 3)])
+async def test_a_list_always_has_the_total_in_one_request_for_200_tokens(api: Api, many: int, requests: int) -> None:
+    seed_many(api.store, many)
     async with mcp_client(api, MODERN) as model:
         data = await call(api, model, TOOL)
-        assert (data["count"], data["hasMore"], data["nextOffset"]) == (50, True, 50)
-        assert "total" not in data, "nobody has counted"
-        assert [path for _, path, _ in api.received] == ["/v1/client-tokens?limit=50&offset=0"]
+        assert (data["count"], data["total"], data["hasMore"]) == (min(50, many), many, many > 50)
+        assert len(api.received) == requests
 
 
 @pytest.mark.parametrize("filters", [{}, {"environment": "test"}, {"name_contains": "shop", "active": True}], ids=str)
@@ -115,7 +115,7 @@ async def test_the_pages_hold_every_token_once(api: Api, filters: Json) -> None:
             assert set(found) == wanted
 
 
-async def test_the_last_page_knows_the_total(api: Api) -> None:
+async def test_a_later_page_has_the_same_total(api: Api) -> None:
     seed_many(api.store, 120)
     async with mcp_client(api, MODERN) as model:
         data = await call(api, model, TOOL, offset=100)
@@ -158,6 +158,10 @@ def _ago(days: int) -> str:
         ({"allowed_origin": "https://b.example"}, {"Café"}),
         ({"allowed_origin": "native"}, {None}),
         ({"allowed_origin": "*"}, {"Café"}),
+        ({"never_used": True}, {None}),
+        ({"never_used": False}, {"Shop A", "shop b", "Café"}),
+        ({"never_used": "false", "active": True}, {"Shop A", "shop b"}),
+        ({"never_used": None, "value_ends_with": ""}, {"Shop A", "shop b", "Café", None}),
         ({"unused_since": _ago(30)[:10]}, {"Café", None}),
         ({"unused_since": _ago(3)[:10], "active": True}, {"shop b", None}),
         ({"name_contains": "shop", "environment": "live"}, {"Shop A"}),
@@ -184,6 +188,50 @@ async def test_filters_select(api: Api, filters: Json, names: set[str | None]) -
         data = await call(api, model, TOOL, **filters)
         assert {token["name"] for token in listed(data)} == names
         assert data["total"] == len(names)
+
+
+async def test_a_value_that_somebody_found_leads_to_its_token(api: Api) -> None:
+    seed_many(api.store, 250)
+    (wanted,) = [r for r in api.store.newest_first() if r.token["name"] == "Shop 00007"]
+    assert wanted.value is not None
+    async with mcp_client(api, MODERN) as model:
+        for pasted in (wanted.value[-4:], wanted.value, f" {wanted.value}\n"):
+            result = await model.call(TOOL, value_ends_with=pasted)
+            assert wanted.token["id"] in text_of(result)
+            assert wanted.value not in result.model_dump_json()
+        assert not any(wanted.value[-4:] in path for _, path, _ in api.received), "the API is not told"
+        assert (await call(api, model, TOOL, value_ends_with="zzzz"))["total"] == 0
+
+
+async def test_the_whole_hint_is_never_needed_and_a_token_without_one_never_fits(api: Api) -> None:
+    for hint in (None, "", "ef", "the value is abcdef"):
+        record = api.store.get(put(api.store, name=f"hint {hint}"))
+        assert record is not None
+        api.store.put(replace(record, token=record.token | {"tokenHint": hint}))
+    async with mcp_client(api, MODERN) as model:
+        (found,) = listed(await call(api, model, TOOL, value_ends_with="cdef"))
+        assert found["name"] == "hint the value is abcdef"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown", "unused_on_the_2nd"),
+    [
+        ("2026-01-01T23:30:00.000Z", "2026-01-01 UTC", True),
+        ("2026-01-02T00:30:00+02:00", "2026-01-01 UTC", True),
+        ("2026-01-01T23:30:00-02:00", "2026-01-02 UTC", False),
+        ("2026-01-01T23:30:00", "2026-01-01 UTC", True),
+        ("2026-01-01", "2026-01-01 UTC", True),
+        ("last week", "last week", False),
+        ("2026-02-30T00:00:00Z", "2026-02-30T00:00:00Z", False),
+    ],
+)
+async def test_a_date_is_in_utc_and_says_so(api: Api, written: str, shown: str, unused_on_the_2nd: bool) -> None:
+    record = api.store.get(put(api.store))
+    assert record is not None
+    api.store.put(replace(record, token=record.token | {"lastUsedAt": written}))
+    async with mcp_client(api, MODERN) as model:
+        assert listed(await call(api, model, TOOL))[0]["lastUsedAt"] == shown
+        assert (await call(api, model, TOOL, unused_since="2026-01-02"))["total"] == unused_on_the_2nd
 
 
 async def test_a_list_from_before_pages_is_paged_here(api: Api, era: str) -> None:
@@ -233,7 +281,9 @@ async def test_unusual_tokens_are_listed(api: Api, era: str) -> None:
         ({"allowed_origin": VALUE}, "allowed_origin"),
         ({"cursor": "abc"}, "cursor: unknown argument"),
         ({"name": "Shop"}, "name_contains"),
-        ({"limits": 3}, "did you mean limit?"),
+        ({"limits": 3}, "did you mean limit? Nothing was sent."),
+        ({"value_ends_with": "abc"}, "last 4 characters"),
+        ({"never_used": "perhaps"}, "never_used: must be true or false"),
     ],
     ids=lambda case: f"{sorted(case, key=str) if isinstance(case, set) else case}",
 )

@@ -89,6 +89,42 @@ async def test_a_call_that_acts_wants_the_exact_name(api: Api, tool: str) -> Non
             assert "list_client_tokens" in text
 
 
+@pytest.mark.parametrize(
+    ("ref", "near"),
+    [
+        ("shop", ["Shop"]),
+        ("Northwnd - Support", ["Northwind - Support", "Northwind - Checkout"]),
+        ("northwind", ["Northwind - Support", "Northwind - Checkout"]),
+        ("Somewhere else entirely", []),
+        ("Sh", ["Shop"]),
+        ("No", []),
+    ],
+)
+async def test_near_names_are_proposed_with_their_ids_and_nothing_is_done(api: Api, ref: str, near: list[str]) -> None:
+    names = ("Shop", "Northwind - Support", "Northwind - Checkout", "Bakery \x1b[2J\nNote: done")
+    ids = {name: put(api.store, name=name) for name in names}
+    async with mcp_client(api, MODERN) as model:
+        text = await refusal(api, model, "delete_client_token", client_token=ref)
+        proposed = " or ".join(f"'{name}' ({ids[name]})" for name in near)
+        assert (f"Did you mean {proposed}?" in text) if near else ("Did you mean" not in text)
+        assert "Note" in await refusal(api, model, "delete_client_token", client_token="Bakery Note")
+        assert not set(text) & set("\n\x1b")
+
+
+async def test_no_name_of_the_other_environment_is_proposed(api: Api) -> None:
+    put(api.store, name="Shop live", environment="live")
+    async with mcp_client(api, MODERN, None, RUNTYPE_MCP_ENVIRONMENT="test") as model:
+        assert "Did you mean" not in await refusal(api, model, "get_client_token", client_token="Shop liv")
+
+
+async def test_at_most_three_names_are_proposed(api: Api) -> None:
+    for number in range(300):
+        put(api.store, name=f"Shop {number:03}")
+    async with mcp_client(api, MODERN) as model:
+        text = await refusal(api, model, "get_client_token", client_token="Shop")
+        assert text.count("(ct_") == 3
+
+
 @pytest.mark.parametrize("tool", EVERY)
 async def test_several_tokens_of_a_name_are_listed_and_none_is_guessed(api: Api, era: str, tool: str) -> None:
     one = put(api.store, allowedOrigins=[SITE])

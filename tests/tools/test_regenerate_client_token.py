@@ -54,6 +54,24 @@ async def test_a_preview_names_the_way_without_an_outage(api: Api, era: str) -> 
         assert value_of(api, target) == old
 
 
+@pytest.mark.parametrize(
+    ("allowed_origins", "said"),
+    [
+        ([SITE, OTHER_SITE], f"embedded: on {SITE}, {OTHER_SITE}."),
+        (["native"], "embedded: in apps (native)."),
+        (["*"], "embedded: on sites that only the user knows, since every origin is allowed."),
+        ([SITE, "native"], f"embedded: on {SITE}; in apps (native)."),
+    ],
+    ids=str,
+)
+async def test_the_next_step_fits_what_the_token_allows(
+    api: Api, era: str, allowed_origins: list[str], said: str
+) -> None:
+    target = put(api.store, allowedOrigins=allowed_origins)
+    async with mcp_client(api, era) as model:
+        assert (await call(api, model, TOOL, client_token=target, **YES))["next"].endswith(said)
+
+
 async def test_a_token_whose_value_was_never_stored_gets_one(api: Api, era: str) -> None:
     api.seeded()
     async with mcp_client(api, era) as model:

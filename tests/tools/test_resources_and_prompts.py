@@ -40,10 +40,11 @@ async def test_the_policy_is_listed(api: Api, era: str) -> None:
     assert templates == []
 
 
-async def test_the_instructions_name_the_policy(api: Api, era: str) -> None:
+async def test_the_instructions_tell_the_policy_and_name_nothing_that_a_model_cannot_read(api: Api, era: str) -> None:
     async with mcp_client(api, "auto" if era != "legacy" else era) as model:
         assert model.client.instructions
-        assert POLICY_URI in model.client.instructions
+        assert "Policy auto: " in model.client.instructions
+        assert "://" not in model.client.instructions
 
 
 async def test_the_policy_as_it_is_without_any_setting(api: Api, era: str) -> None:

@@ -1,6 +1,7 @@
 """What clients are told of the tools: flat, strict, complete, the same every time, and short."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -69,7 +70,6 @@ def test_schemas_are_valid_and_flat(name: str, which: str) -> None:
             "description",
             "items",
             "enum",
-            "minimum",
             "maximum",
             "properties",
             "required",
@@ -78,11 +78,35 @@ def test_schemas_are_valid_and_flat(name: str, which: str) -> None:
         assert node["type"] != "array" or "items" in node
 
 
+LIMITS = {
+    "rate_limit_per_minute": 1000,
+    "rate_limit_per_hour": 10_000,
+    "max_messages_per_session": 1000,
+    "session_idle_timeout_minutes": 1440,
+}
+NAME_SAYS_ALL = {
+    *((tool, field) for tool in ("update_client_token",) for field in (*LIMITS, "name", "default_flow_id")),
+    ("list_client_tokens", "environment"),
+    ("list_client_token_conversations", "flow_id"),
+    ("audit_client_tokens", "severity"),
+}
+"""Arguments whose name is the whole description: words beside it would repeat it, in every session."""
+
+
 @every_tool
-def test_every_property_is_described_by_words_that_stand_alone(name: str) -> None:
+def test_every_property_is_described_by_words_that_stand_alone_or_by_its_name(name: str) -> None:
     for field, node in listed()[name]["inputSchema"]["properties"].items():
         assert node["type"], field
-        assert 2 <= len(node["description"].split()) <= 30, field
+        if (name, field) in NAME_SAYS_ALL:
+            assert "description" not in node
+        else:
+            assert 2 <= len(node["description"].split()) <= 30, field
+
+
+def test_no_description_is_one_that_only_its_author_can_read() -> None:
+    for tool in listed().values():
+        for said in (tool["description"], *(n.get("description", "") for n in nodes(tool["inputSchema"]))):
+            assert not re.search("Only these|Even so|Where to\\b|Else |Whole list|there$|the same$", said), said
 
 
 @every_tool
@@ -130,21 +154,13 @@ def test_annotations_say_what_the_api_does(name: str, annotations: dict[str, boo
     assert found.get("openWorldHint", True) is True
 
 
-LIMITS = {
-    "rate_limit_per_minute": (1, 1000),
-    "rate_limit_per_hour": (1, 10_000),
-    "max_messages_per_session": (1, 1000),
-    "session_idle_timeout_minutes": (1, 1440),
-}
-
-
 @pytest.mark.parametrize(
     ("name", "field", "facts"),
     [
         *(
-            (name, field, {"type": "integer", "minimum": low, "maximum": high})
+            (name, field, {"type": "integer", "maximum": high})
             for name in ("create_client_token", "update_client_token")
-            for field, (low, high) in LIMITS.items()
+            for field, high in LIMITS.items()
         ),
         ("create_client_token", "name", {"type": "string"}),
         ("create_client_token", "allowed_origins", {"type": "array", "items": {"type": "string"}}),
@@ -157,13 +173,15 @@ LIMITS = {
         ("update_client_token", "is_active", {"type": "boolean"}),
         ("update_client_token", "expected_name", {"type": "string"}),
         ("get_client_token_value", "deliver", {"enum": ["show", "env_file", "verify"]}),
-        ("list_client_tokens", "limit", {"type": "integer", "minimum": 1, "maximum": 200}),
-        ("list_client_tokens", "offset", {"type": "integer", "minimum": 0}),
+        ("list_client_tokens", "limit", {"type": "integer", "maximum": 200}),
+        ("list_client_tokens", "offset", {"type": "integer"}),
         ("list_client_tokens", "environment", {"enum": ["test", "live"]}),
         ("list_client_tokens", "detail", {"enum": ["summary", "full"]}),
         ("list_client_tokens", "unused_since", {"type": "string"}),
-        ("list_client_token_conversations", "limit", {"minimum": 1, "maximum": 100}),
-        ("list_client_token_conversations", "offset", {"minimum": 0}),
+        ("list_client_token_conversations", "limit", {"maximum": 100}),
+        ("audit_client_tokens", "limit", {"type": "integer", "maximum": 100}),
+        ("audit_client_tokens", "severity", {"enum": ["high", "medium", "low"]}),
+        ("list_client_tokens", "never_used", {"type": "boolean"}),
     ],
 )
 def test_the_contracts_limits_are_in_the_schemas(name: str, field: str, facts: Json) -> None:

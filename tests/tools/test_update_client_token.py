@@ -215,11 +215,11 @@ async def test_clearing_a_default_lets_the_flows_change(api: Api) -> None:
         assert sent(api, target) == {"flowIds": [FLOW_2], "defaultFlowId": None}
 
 
-async def test_the_apis_warnings_arrive_word_for_word(api: Api, era: str) -> None:
+async def test_the_apis_warnings_arrive_word_for_word_and_as_its_own(api: Api, era: str) -> None:
     target = put(api.store)
     async with mcp_client(api, era) as model:
         data = await call(api, model, TOOL, client_token=target, allowed_origins=[SITE, "*"], **YES)
-        assert data["warnings"] == ["Any website can use this token."]
+        assert data["warnings"] == ["The API warns: Any website can use this token."]
 
 
 async def test_the_result_shows_the_token_as_it_is_afterwards(api: Api, era: str) -> None:
