@@ -16,10 +16,19 @@ if TYPE_CHECKING:
 def usable(environ: Mapping[str, str]) -> dict[str, str]:
     """The RUNTYPE_* variables that count as set, stripped and sorted by name.
 
-    Hosts fill a form field that a person left empty with an empty string, or leave its placeholder.
+    Hosts fill a form field that a person left empty with an empty string, or leave its placeholder. So they do with a
+    reference to a variable that is not set, or to a folder where none is open.
     """
     given = {name: environ[name].strip() for name in sorted(environ) if name.startswith("RUNTYPE_")}
-    return {name: value for name, value in given.items() if value and not value.startswith("${user_config.")}
+    return {name: value for name, value in given.items() if value and not _is_unfilled(name, value)}
+
+
+def _is_unfilled(name: str, value: str) -> bool:
+    """Whether a value is a reference that the host did not fill in, where to do without it allows nothing more."""
+    if value.startswith("${user_config."):
+        return True
+    whole = value.startswith("$") and value.strip("${}").replace(":", "_").isidentifier()
+    return whole and name in ("RUNTYPE_API_KEY", "RUNTYPE_MCP_FILES_ROOT")
 
 
 def bearer(raw: str) -> str:

@@ -60,7 +60,9 @@ VARIABLES = {
     "RUNTYPE_MCP_TOOLS": Row("tools", "`*`", "names and patterns of the tools to offer, with commas; `!` excludes"),
     "RUNTYPE_MCP_SECRETS": Row("secrets", "`show`", "`file`: values go into env files, never into a conversation"),
     "RUNTYPE_MCP_FILES_ROOT": Row(
-        "files_root", "working directory, unless it is `/` or your home", "env files are written only below it"
+        "files_root",
+        "the project: `CLAUDE_PROJECT_DIR`, or the working directory unless it is `/` or your home",
+        "env files are written only below it",
     ),
     "RUNTYPE_MCP_AUDIT": Row("audit", "none", "a file for the audit log; what cannot be recorded is not done"),
     "RUNTYPE_MCP_CONNECT_TIMEOUT": Row("connect_timeout", "`5`", "seconds for a connection"),
@@ -176,7 +178,7 @@ class Settings(BaseModel):
         """
         environ = os.environ if environ is None else environ
         _refuse_unknown(environ)
-        usual = {"files_root": default_files_root(), "state_dir": default_state_dir(environ)}
+        usual = {"files_root": default_files_root(environ), "state_dir": default_state_dir(environ)}
         read = {VARIABLES[name].field: value for name, value in usable(environ).items() if name in VARIABLES}
         given = {field: value for field, value in flags.items() if value is not None}
         if "profile" in given:
@@ -290,8 +292,14 @@ def _core(name: str) -> str:
     return re.sub(r"[\W_]", "", name.upper()).removeprefix("RUNTYPE").removeprefix("MCP")
 
 
-def default_files_root() -> Path | None:
-    """The working directory; None where that is no project. Desktop hosts start in / or in the home directory."""
+def default_files_root(environ: Mapping[str, str]) -> Path | None:
+    """The folder of the project: what the host says, or the working directory; None where that is no project.
+
+    Desktop hosts start in / or in the home directory.
+    """
+    said = environ.get("CLAUDE_PROJECT_DIR", "")
+    if os.path.isabs(said) and os.path.isdir(said):
+        return Path(said)
     try:
         here = Path.cwd()
     except OSError:  # it was removed

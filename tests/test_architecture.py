@@ -23,11 +23,12 @@ MAY_IMPORT = {
     "__main__.py": {"cli"},
     "cli.py": {"runtype_mcp", "stdio", "commands"},
     "commands": {
-        *("runtype_mcp", "stdio", "http", "server", "sandbox", "tools", "storage", "policy", "api"),
+        *("runtype_mcp", "stdio", "http", "server", "sandbox", "hosts", "tools", "storage", "policy", "api"),
         *("results", "identity", "credentials", "keyring_access", "settings", "errors", "person", "console"),
     },
     "http": {"runtype_mcp", "server", "listen"},
     "stdio": {"runtype_mcp", "server", "credentials", "settings", "environment"},
+    "hosts": {"runtype_mcp", "storage"},
     "server.py": {
         *("runtype_mcp", "console", "tools", "storage", "policy", "api", "sandbox", "identity", "credentials"),
         "settings",
@@ -57,6 +58,7 @@ READS_OR_WRITES = {
 }
 LOADED_LATE = {
     *("sqlite3", "filelock", "publicsuffixlist", "stamina", "tenacity", "jsonschema", "rich", "shtab", "webbrowser"),
+    *("tomlkit", "ruamel"),
 }
 """What a start must not wait for: each is imported by the first call that needs it."""
 

@@ -22,7 +22,8 @@ from tests.processes import TIMEOUT, Process, environment, on_terminal, run, sta
 from tests.support import KEY, Api
 
 COMMANDS = (
-    *("stdio", "http", "demo", "sandbox", "login", "logout", "whoami", "approvals", "approve", "audit", "settings"),
+    *("stdio", "http", "install", "uninstall", "demo", "sandbox", "login", "logout", "whoami", "approvals", "approve"),
+    *("audit", "settings"),
     "completion",
 )
 VALUE = "ct_live_flow01k7_0123456789abcdef0123456789abcdef"
@@ -97,6 +98,7 @@ def test_a_shell_completes_commands_options_and_files(tmp_path: Path) -> None:
         (["http", "--read"], {"--read-only"}),
         (["audit", "show", "aud"], {"audit.jsonl"}),
         (["completion", "z"], {"zsh"}),
+        (["install", "cl"], {"claude-desktop", "claude-code"}),
     ):
         ask = (
             f"source {script}; COMP_WORDS=(runtype-mcp {' '.join(words)}); COMP_CWORD={len(words)};"
@@ -118,6 +120,24 @@ def test_every_shell_has_a_script_that_names_the_commands(shell: str, capsys: py
         (["stdio"], ["--sandbox", "--read-only", "--base-url", "--profile"]),
         (["--sandbox"], ["--sandbox", "--read-only", "--base-url", "--profile"]),
         (["http"], ["--sandbox", "--read-only", "--base-url", "--profile", "--port", "8765"]),
+        (
+            ["install"],
+            [
+                "HOST",
+                "goose",
+                "--all",
+                "--user",
+                "--project",
+                "--name",
+                "--approval",
+                "--print",
+                "--dry-run",
+                "--yes",
+                "--read-only",
+                "--sandbox",
+            ],
+        ),
+        (["uninstall"], ["HOST", "goose", "--all", "--user", "--project", "--name", "--dry-run", "--yes"]),
         (["demo"], ["--json"]),
         (["sandbox"], ["--port", "8766", "--data"]),
         (["login"], ["--file", "--base-url", "--profile"]),

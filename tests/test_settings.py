@@ -45,6 +45,22 @@ def test_what_a_host_leaves_of_an_empty_field_is_unset(unset: str) -> None:
     assert read(dict.fromkeys(VARIABLES, unset)) == read({})
 
 
+@pytest.mark.parametrize("reference", ["${env:RUNTYPE_API_KEY}", "$RUNTYPE_API_KEY", "${workspaceFolder}"])
+def test_a_reference_that_a_host_did_not_fill_in_is_unset_where_that_allows_nothing(reference: str) -> None:
+    assert read({"RUNTYPE_API_KEY": reference, "RUNTYPE_MCP_FILES_ROOT": reference}) == read({})
+    assert "RUNTYPE_MCP_READ_ONLY" in refusal({"RUNTYPE_MCP_READ_ONLY": reference})
+
+
+def test_the_project_that_the_host_names_is_where_env_files_are_written(tmp_path: Path) -> None:
+    assert read({"CLAUDE_PROJECT_DIR": str(tmp_path)}).files_root == tmp_path
+    assert read({"CLAUDE_PROJECT_DIR": str(tmp_path / "gone")}).files_root == Path.cwd()
+    assert read({"CLAUDE_PROJECT_DIR": "."}).files_root == Path.cwd()
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    chosen = {"CLAUDE_PROJECT_DIR": str(tmp_path), "RUNTYPE_MCP_FILES_ROOT": str(inside)}
+    assert read(chosen).files_root == inside
+
+
 @pytest.mark.parametrize(
     ("name", "raw", "value"),
     [
@@ -119,7 +135,7 @@ POLICIES = "must be 'auto', 'human', 'flag' or 'deny'"
         ("RUNTYPE_API_KEY", "rt_live_\u201c0a1b\u201d", CHARACTERS),
         ("RUNTYPE_API_KEY", "rt_live_0a1b\r\nX-Evil: 1", CHARACTERS),
         *(("RUNTYPE_API_KEY", raw, PLACEHOLDER) for raw in (
-            "rt_test_YOUR_KEY", "your-api-key", "rt_live_<key>", "${RUNTYPE_KEY}", "rt_live_...", "Bearer",
+            "rt_test_YOUR_KEY", "your-api-key", "rt_live_<key>", "rt_live_${RUNTYPE_KEY}", "rt_live_...", "Bearer",
         )),
         *(
             ("RUNTYPE_API_KEY", f"ct_{kind}_flow01k7_0123456789abcdef",

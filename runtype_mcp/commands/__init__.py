@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runtype_mcp import __version__
+from runtype_mcp.commands import install_options
 from runtype_mcp.commands.output import add_json_option
 from runtype_mcp.credentials import ApiKey
 from runtype_mcp.policy.redaction import RedactingFormatter, Redactor
@@ -135,6 +136,10 @@ def _parser() -> _Parser:
         server.add_argument("--base-url", metavar="URL", help="another API than RUNTYPE_BASE_URL says")
         profile(server)
     http.add_argument("--port", type=_port, default=8765, metavar="N", help="the port (%(default)s; 0 picks one)")
+    install = command("install", install_options.run, "put this server into the configuration of a host")
+    install_options.add_options(install, installs=True)
+    uninstall = command("uninstall", install_options.run, "take this server out of the configuration of a host")
+    install_options.add_options(uninstall, installs=False)
     demo = command("demo", _demo, "walk through every tool on the embedded sandbox")
     add_json_option(demo)
     sandbox = command("sandbox", _sandbox, "serve the API's behaviour over HTTP, to try and to test")
