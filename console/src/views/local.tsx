@@ -62,8 +62,9 @@ function useQueue(): Queue {
         const { approvals, now } = await api.waiting();
         if (over) return;
         setEntries((known) => merge(known, approvals, now));
-        // Steady to the second, or the countdown would be drawn anew at every answer.
-        setOffset(Math.round(now - Date.now() / 1000));
+        // An answer takes its time: only a clock that was set makes the countdown jump.
+        const ahead = now - Date.now() / 1000;
+        setOffset((before) => (Math.abs(ahead - before) > 2 ? ahead : before));
         setTrouble("");
       } catch (error) {
         if (!(error instanceof api.ServerGone || error instanceof api.ApiError)) throw error;

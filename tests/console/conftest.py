@@ -1,0 +1,25 @@
+"""One browser for a worker, and a desk for each test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser
+
+from tests.console.chromium import Clock, Desk, desk, launched
+from tests.support import Api
+
+
+@pytest.fixture(scope="session")
+async def chromium(anyio_backend: str) -> AsyncIterator[Browser]:
+    async with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def person(api: Api, chromium: Browser) -> AsyncIterator[Desk]:
+    """A person at a desktop, with a sandbox full of tokens behind the server."""
+    async with desk(api.seeded(), chromium, Clock(time.time())) as at:
+        yield at
