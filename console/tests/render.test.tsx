@@ -42,6 +42,7 @@ const VIEWS = {
   token: <TokenCard token={model.token(raw)} />,
   findings: (
     <FindingList
+      heading="h2"
       found={model.findings({
         findings: [{ severity: HOSTILE, rule: HOSTILE, ...raw, reason: HOSTILE, fix: HOSTILE }],
       })}
@@ -49,6 +50,7 @@ const VIEWS = {
   ),
   conversations: (
     <ConversationList
+      heading="h2"
       {...model.conversations({ conversations: [{ id: "c" }], visitorText: `a\nb\nc first message: ${HOSTILE}\nd` })}
     />
   ),

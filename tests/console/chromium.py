@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
 
 from runtype_mcp.console.app import create_app
 from runtype_mcp.console.approvals import approval_routes
 from runtype_mcp.console.session import Session
 from runtype_mcp.storage.sqlite_state import SqliteState
-from runtype_mcp.storage.tickets import TTL, Ticket
+from runtype_mcp.storage.tickets import Ticket
 from tests.support import MODERN, Api, McpClient, SwappableApp, mcp_client, running, settings_for
 
 CONSOLE = Path(__file__).parents[2] / "console"
@@ -47,6 +47,22 @@ async def launched() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser
         await browser.close()
+
+
+def watch(page: Page, url: str, faults: list[str]) -> None:
+    """Add to `faults` each error of a page, what its policy refused, and each request elsewhere than to `url`."""
+
+    def said(message: ConsoleMessage) -> None:
+        if "Security Policy" in message.text:
+            faults.append(message.text)
+
+    def asked(request: Request) -> None:
+        if not request.url.startswith((url, "data:")):
+            faults.append(request.url)
+
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", said)
+    page.on("request", asked)
 
 
 @dataclass
@@ -88,18 +104,18 @@ class Desk:
         """The page in a new window of a person's, with an address that nobody used yet."""
         context = await self.chromium.new_context(**{"viewport": WIDE, "reduced_motion": "reduce"} | options)
         self.closing.append(context)
-        page = await context.new_page()
-        self.watch(page)
-        # Polls come when a test lets time pass, and not by themselves.
-        await page.clock.install()
+        page = await self.tab(context)
         await page.goto(self.session.address(self.url))
         await page.locator("main").wait_for()
         return page
 
-    def watch(self, page: Page) -> None:
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("console", lambda said: "Security Policy" in said.text and self.faults.append(said.text))
-        page.on("request", lambda asked: asked.url.startswith(self.url) or self.faults.append(asked.url))
+    async def tab(self, context: BrowserContext) -> Page:
+        """A tab in a window, which shows nothing yet."""
+        page = await context.new_page()
+        watch(page, self.url, self.faults)
+        # Polls come when a test lets time pass too, so that no test waits for one.
+        await page.clock.install()
+        return page
 
     async def look(self, page: Page) -> None:
         """Let the page ask the server again."""
@@ -129,7 +145,7 @@ async def desk(api: Api, chromium: Browser, clock: Clock) -> AsyncIterator[Desk]
             for context in at.closing:
                 await context.close()
     await state.aclose()
-    assert at.faults == []
+    assert not at.faults, at.faults
 
 
 async def violations(page: Page) -> list[str]:
@@ -139,6 +155,3 @@ async def violations(page: Page) -> list[str]:
     await frame.evaluate(AXE.read_text(encoding="utf-8"))
     found = await frame.evaluate("async () => (await axe.run()).violations")
     return [f"{rule['id']}: {json.dumps([node['target'] for node in rule['nodes']])} {rule['help']}" for rule in found]
-
-
-__all__ = ["NARROW", "TTL", "WIDE", "Clock", "Desk", "desk", "launched", "needed", "violations"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from playwright.async_api import Browser
 
 from tests.console.chromium import Clock, Desk, desk, launched
+from tests.console.hosting import Chat, chat, host_page
 from tests.support import Api
 
 
@@ -22,4 +23,18 @@ async def chromium(anyio_backend: str) -> AsyncIterator[Browser]:
 async def person(api: Api, chromium: Browser) -> AsyncIterator[Desk]:
     """A person at a desktop, with a sandbox full of tokens behind the server."""
     async with desk(api.seeded(), chromium, Clock(time.time())) as at:
+        yield at
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[str]:
+    """The address of a host of MCP Apps."""
+    with host_page() as url:
+        yield url
+
+
+@pytest.fixture
+async def conversation(api: Api, chromium: Browser, host: str) -> AsyncIterator[Chat]:
+    """A conversation with a model, whose host shows pages, and a sandbox full of tokens behind the server."""
+    async with chat(api.seeded(), chromium, host) as at:
         yield at

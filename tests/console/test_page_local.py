@@ -8,7 +8,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from runtype_mcp.sandbox.store import Record
-from tests.console.chromium import NARROW, TTL, Desk, violations
+from runtype_mcp.storage.tickets import TTL
+from tests.console.chromium import NARROW, Desk, violations
 
 pytestmark = pytest.mark.anyio
 
@@ -119,7 +120,7 @@ async def test_what_nobody_decides_expires(person: Desk) -> None:
 async def test_it_expires_on_the_page_without_the_servers_word(person: Desk) -> None:
     await person.ask("delete_client_token", **deletion(person))
     page = await person.open()
-    await page.clock.fast_forward((TTL + 1) * 1000)
+    await page.clock.fast_forward(int(TTL + 1) * 1000)
     await expect(page.locator(".outcome")).to_contain_text("Expired")
 
 
@@ -127,9 +128,7 @@ async def test_a_second_tab_of_the_same_browser_shows_it_and_knows_when_it_is_de
     call = deletion(person)
     await person.ask("delete_client_token", **call)
     page = await person.open()
-    second = await page.context.new_page()
-    person.watch(second)
-    await second.clock.install()
+    second = await person.tab(page.context)
     await second.goto(page.url)
     await approve(second, "Marketing landing pages")
     await expect(second.locator(".outcome")).to_contain_text("Approved")
@@ -144,8 +143,7 @@ async def test_a_tab_that_was_too_slow_decides_nothing(person: Desk) -> None:
     call = deletion(person)
     await person.ask("delete_client_token", **call)
     page = await person.open()
-    second = await page.context.new_page()
-    await second.clock.install()
+    second = await person.tab(page.context)
     await second.goto(page.url)
     await second.get_by_role("button", name="Deny").click()
     await expect(second.locator(".outcome")).to_contain_text("Denied")

@@ -2,7 +2,7 @@
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { Approval, Change, Decision } from "../model";
 import { clock, spoken } from "../text";
-import { Badge, Day, Environment, Fact, Facts, Origins, State, Text, type Tone, useNow } from "./parts";
+import { Badge, Day, Environment, Fact, Facts, Notice, Origins, State, Text, type Tone, useNow } from "./parts";
 
 /** Why a card no longer asks. `lost`: the server that would act on an answer does not answer. */
 export type Ending = "approved" | "denied" | "expired" | "gone" | "lost";
@@ -15,7 +15,8 @@ export interface ApprovalProps {
   clockOffset?: number;
   /** Where an approval leads: a sentence for people. */
   afterwards: string;
-  decide(verdict: "approve" | "deny", name: string): Promise<Decision>;
+  /** Sends a person's answer; null where a card only shows, and `afterwards` says where the call is decided. */
+  decide: ((verdict: "approve" | "deny", name: string) => Promise<Decision>) | null;
   onDecided?(ending: Ending): void;
 }
 
@@ -50,15 +51,21 @@ export function ApprovalCard({ card, ending, clockOffset = 0, afterwards, decide
               Code <code>{card.code}</code>
             </span>
           )}
-          {left !== null && !over && <Countdown left={left} />}
+          {left !== null && decide && !over && <Countdown left={left} />}
         </p>
       </header>
       <Effects card={card} />
       {card.changes.length > 0 && <Changes changes={card.changes} />}
       {card.token && <TokenFacts card={card} />}
-      {over ? (
+      {!decide && (
+        <Notice>
+          <Text limit={1000}>{afterwards}</Text>
+        </Notice>
+      )}
+      {decide && over && (
         <Outcome ending={over.ending} message={over.message} afterwards={afterwards} focus={decided !== null} />
-      ) : (
+      )}
+      {decide && !over && (
         <Answer
           card={card}
           decide={decide}

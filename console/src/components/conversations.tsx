@@ -3,9 +3,13 @@ import type { Conversation } from "../model";
 import { count, second } from "../text";
 import { Text } from "./parts";
 
-export function ConversationList(props: { conversations: Conversation[]; hasMore: boolean; level?: 2 | 3 }) {
-  const { conversations, hasMore, level = 2 } = props;
-  const Heading = `h${level + 1}` as "h3" | "h4";
+export interface ConversationListProps {
+  conversations: Conversation[];
+  hasMore: boolean;
+  heading: "h2" | "h3";
+}
+
+export function ConversationList({ conversations, hasMore, heading: Heading }: ConversationListProps) {
   return (
     <section aria-label="Conversations">
       <p class="muted">

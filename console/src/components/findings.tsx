@@ -13,11 +13,12 @@ export function request(finding: Finding): string {
 
 export interface FindingsProps {
   found: Found;
+  heading: "h2" | "h3";
   /** Puts a message into the conversation, where there is one. */
   say?: ((message: string) => void) | undefined;
 }
 
-export function FindingList({ found, say }: FindingsProps) {
+export function FindingList({ found, heading: Heading, say }: FindingsProps) {
   const total = Object.values(found.counts).reduce((sum, number) => sum + number, 0);
   return (
     <section aria-label="Findings">
@@ -33,10 +34,10 @@ export function FindingList({ found, say }: FindingsProps) {
       <ol class="findings">
         {found.findings.map((finding) => (
           <li key={`${finding.id} ${finding.rule} ${finding.reason}`} class="row">
-            <h3>
+            <Heading>
               <Badge tone={TONES[finding.severity] ?? "danger"}>{finding.severity || "unrated"}</Badge>{" "}
               <Text none="A token without a name">{finding.name}</Text>
-            </h3>
+            </Heading>
             <p>
               <Text limit={8000}>{finding.reason}</Text>
             </p>

@@ -105,8 +105,8 @@ function Result({ host, result, say }: ResultProps) {
   }
   if (data.status === "preview") return <Preview host={host} result={result} data={data} say={say} />;
   if (data.status === "done") return <Done data={data} />;
-  if (Array.isArray(data.findings)) return <FindingList found={model.findings(data)} say={say} />;
-  if (Array.isArray(data.conversations)) return <ConversationList {...model.conversations(data)} />;
+  if (Array.isArray(data.findings)) return <FindingList found={model.findings(data)} heading="h2" say={say} />;
+  if (Array.isArray(data.conversations)) return <ConversationList {...model.conversations(data)} heading="h2" />;
   if (Array.isArray(data.rows) || Array.isArray(data.clientTokens)) return <Tokens data={data} say={say} />;
   if (data.clientToken) {
     return <TokenCard token={model.token(data.clientToken)} openSite={(url) => void host.openLink(url)} />;
@@ -158,23 +158,7 @@ function Preview({ host, result, data, say }: ResultProps & { data: model.Json }
   const card = useMemo(() => model.approval(given.card ?? fallback(data)), [given.card, data]);
   const code = typeof given.approvalCode === "string" ? given.approvalCode : "";
   if (!code) {
-    return (
-      <>
-        <Notice>
-          <Text limit={1000}>{plain(data.note, 1000) || "Nothing was changed."}</Text>
-        </Notice>
-        <ul>
-          {card.effects.map((effect) => (
-            <li key={effect.sentence}>
-              <Text limit={8000}>{effect.sentence}</Text>
-            </li>
-          ))}
-        </ul>
-        <p>
-          <Text limit={8000}>{card.undo}</Text>
-        </p>
-      </>
-    );
+    return <ApprovalCard card={card} decide={null} afterwards={plain(data.note, 1000) || "Nothing was changed."} />;
   }
   async function decide(verdict: "approve" | "deny", name: string): Promise<model.Decision> {
     let answer: model.Json;
@@ -212,7 +196,21 @@ function Preview({ host, result, data, say }: ResultProps & { data: model.Json }
   );
 }
 
-const fallback = (data: model.Json): model.Json => ({ effects: data.effects, undo: data.undo });
+/** A card from what every preview says, where the server sent none. */
+function fallback(data: model.Json): model.Json {
+  const token = model.record(data.clientToken);
+  const operation = plain(data.confirmCall, 200).split(" ")[0] ?? "";
+  const { effects, undo, clientToken } = data;
+  return {
+    verb: operation,
+    operation,
+    name: token.name ?? token.id,
+    environment: token.environment,
+    token: clientToken,
+    effects,
+    undo,
+  };
+}
 
 const NOTES: [string, string][] = [
   ["note", "Note"],

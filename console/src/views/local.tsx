@@ -251,7 +251,7 @@ function ConversationsView({ id }: { id: string }) {
     conversations(await api.get(`conversations?clientTokenId=${encodeURIComponent(id)}`)),
   );
   if (error) return <Failed error={error} again={reload} />;
-  return data ? <ConversationList {...data} /> : <Loading />;
+  return data ? <ConversationList {...data} heading="h3" /> : <Loading />;
 }
 
 function FindingsView() {
@@ -262,7 +262,7 @@ function FindingsView() {
     <>
       <h2>Findings</h2>
       <p class="muted">Each fix is a message for your assistant: copy it, and paste it into the conversation.</p>
-      <FindingList found={data} />
+      <FindingList found={data} heading="h3" />
     </>
   );
 }
