@@ -161,6 +161,12 @@ test("a call that the server no longer names has expired, or was decided elsewhe
     [null, null, null],
   );
   const decided = known.map((entry) => (entry.card === three ? { ...entry, ending: "denied" as const } : entry));
+  const four = model.approval({ code: "0" });
+  assert.deepEqual(
+    merge(known, [four, three, two, one], 5).map(({ card }) => card.code),
+    ["A", "B", "C", "0"],
+    "what is new comes last",
+  );
   assert.deepEqual(
     merge(decided, [], 20).map(({ card, ending }) => [card.code, ending]),
     [

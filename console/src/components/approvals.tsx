@@ -1,5 +1,5 @@
 // What waits for a person: a list where there is more than one call, and the card of the chosen one.
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Approval, Decision } from "../model";
 import { ApprovalCard, type Ending } from "./approval_card";
 import { Badge, Environment, Text } from "./parts";
@@ -28,6 +28,9 @@ const WORDS: Record<Ending, string> = {
 export function Approvals({ entries, clockOffset, afterwards, decide, onDecided }: ApprovalsProps) {
   const [chosen, choose] = useState("");
   const open = entries.find(({ card }) => card.code === chosen) ?? entries.find(({ ending }) => !ending) ?? entries[0];
+  const code = open?.card.code ?? "";
+  // The card that a person reads stays, whatever comes or ends beside it, until they choose another.
+  useEffect(() => choose(code), [code]);
   if (!open) return <p class="muted">Nothing waits for approval.</p>;
   return (
     <>
@@ -63,11 +66,7 @@ export function Approvals({ entries, clockOffset, afterwards, decide, onDecided 
         clockOffset={clockOffset}
         afterwards={afterwards}
         decide={(verdict, name) => decide(open.card, verdict, name)}
-        onDecided={(ending) => {
-          // The card stays, with what came of it, until another one is chosen.
-          choose(open.card.code);
-          onDecided(open.card, ending);
-        }}
+        onDecided={(ending) => onDecided(open.card, ending)}
       />
     </>
   );

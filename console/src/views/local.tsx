@@ -90,15 +90,20 @@ function useQueue(): Queue {
 
 /** What is known after an answer of the server. What it no longer names was decided elsewhere, or has expired. */
 export function merge(known: Entry[], waiting: Approval[], now: number): Entry[] {
-  const fresh = waiting.map((card): Entry => {
-    const before = known.find((entry) => entry.card.code === card.code);
-    const ending = card.state === "approved" || card.state === "denied" ? card.state : null;
-    return { card, ending: before?.ending ?? ending };
+  const before = known.map(({ card, ending }): Entry => {
+    const same = waiting.find(({ code }) => code === card.code);
+    return {
+      card: same ?? card,
+      ending: ending ?? decided(same) ?? (same ? null : card.expires <= now ? "expired" : "gone"),
+    };
   });
-  const left = known
-    .filter(({ card }) => !waiting.some((other) => other.code === card.code))
-    .map(({ card, ending }): Entry => ({ card, ending: ending ?? (card.expires <= now ? "expired" : "gone") }));
-  return [...left, ...fresh];
+  // Nothing moves under a person's hands: what is new comes last.
+  const added = waiting.filter(({ code }) => !known.some(({ card }) => card.code === code));
+  return [...before, ...added.map((card): Entry => ({ card, ending: decided(card) }))];
+}
+
+function decided(card: Approval | undefined): Ending | null {
+  return card?.state === "approved" || card?.state === "denied" ? card.state : null;
 }
 
 function Queued({ queue, afterwards }: { queue: Queue; afterwards: string }) {
