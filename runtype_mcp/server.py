@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 
 from runtype_mcp import __version__
 from runtype_mcp.api.client import RuntypeClient, asgi_transport
-from runtype_mcp.console.apps import page_extension, shown_on_page
+from runtype_mcp.console.mcp_apps import CONFIRM, page_extension, preview_meta, tool_meta
 from runtype_mcp.credentials import ApiKey
 from runtype_mcp.identity import Identity, StaticKey
 from runtype_mcp.settings import Settings
@@ -39,9 +39,12 @@ class RuntypeServer(MCPServer[None]):
 
     def __init__(self, services: Services, **options: Any) -> None:
         self.services = services
-        self._hidden = {spec.name for spec in SPECS if disabled_reason(spec, services.settings)}
-        self._known = [spec.name for spec in SPECS]  # not a set: what is asked for may be unhashable
-        super().__init__(tools=[build_tool(spec, services, shown_on_page()) for spec in SPECS], **options)
+        specs = [*SPECS, CONFIRM]
+        self._hidden = {spec.name for spec in specs if disabled_reason(spec, services.settings)}
+        if self._hidden.issuperset(spec.name for spec in SPECS if spec.plan):
+            self._hidden.add(CONFIRM.name)  # there is nothing to decide on
+        self._known = [spec.name for spec in specs]  # not a set: what is asked for may be unhashable
+        super().__init__(tools=[build_tool(spec, services, tool_meta(spec)) for spec in specs], **options)
         # Outermost, which the SDK's own option is not: its spans repeat names as well as its errors and logs do.
         self.middleware.insert(0, self._mask)
 
@@ -96,6 +99,7 @@ def build_server(
         state=state or _state(settings),
         audit_log=AuditLog(settings.audit) if settings.audit else None,
         sleep=sleep,
+        preview_meta=preview_meta,
     )
 
     @asynccontextmanager

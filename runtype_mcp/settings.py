@@ -56,6 +56,11 @@ VARIABLES = {
         "`flag`: confirm and name. `deny`: never",
     ),
     "RUNTYPE_MCP_APPROVAL_LIVE": Row("approval_live", "none", "another policy for live tokens"),
+    "RUNTYPE_MCP_HUMAN_IN_APP": Row(
+        "human_in_app",
+        "`false`",
+        "`human` also takes an approval on a card in the conversation, which is worth as much as the host is",
+    ),
     "RUNTYPE_MCP_ENVIRONMENT": Row("environment", "none", "`test` or `live`: tokens of the other one are out of reach"),
     "RUNTYPE_MCP_TOOLS": Row("tools", "`*`", "names and patterns of the tools to offer, with commas; `!` excludes"),
     "RUNTYPE_MCP_SECRETS": Row("secrets", "`show`", "`file`: values go into env files, never into a conversation"),
@@ -158,6 +163,7 @@ class Settings(BaseModel):
     read_only: bool = False
     approval: Approval = "auto"
     approval_live: Approval | None = None
+    human_in_app: bool = False
     environment: Annotated[Literal["test", "live"], _LOWER] | None = None
     tools: Annotated[tuple[str, ...], BeforeValidator(_patterns)] = ("*",)
     secrets: Annotated[Literal["show", "file"], _LOWER] = "show"
@@ -242,6 +248,10 @@ class Settings(BaseModel):
     def approval_for(self, environment: str) -> Approval:
         """The policy for a token's environment. What is not `test` counts as live."""
         return self.approval if environment == "test" else self.approval_live or self.approval
+
+    def approves_in_app(self, environment: str) -> bool:
+        """Whether an approval on a card in the conversation counts for a token of this environment."""
+        return {"auto": True, "human": self.human_in_app}.get(self.approval_for(environment), False)
 
     def allows_tool(self, name: str) -> bool:
         """Whether the operator's list of tools admits `name`. The last pattern that matches wins; `!` excludes."""

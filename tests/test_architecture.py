@@ -33,7 +33,7 @@ MAY_IMPORT = {
         *("runtype_mcp", "console", "tools", "storage", "policy", "api", "sandbox", "identity", "credentials"),
         "settings",
     },
-    "console": {"runtype_mcp", "listen", "tools", "storage", "policy", "settings", "person"},
+    "console": {"runtype_mcp", "listen", "tools", "storage", "policy", "results", "settings", "person"},
     "tools": {"runtype_mcp", "storage", "policy", "api", "results", "identity", "settings", "errors"},
     "results.py": {"policy", "api", "tools"},
     "identity.py": {"policy", "api", "credentials", "settings", "errors"},

@@ -17,7 +17,7 @@ from typing import Any
 from mcp import Client, StdioServerParameters
 from mcp.client import ClientRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp_types import ElicitRequestParams, ElicitResult, TextContent
+from mcp_types import ElicitRequestParams, ElicitResult, TextContent, Tool
 
 from runtype_mcp import __version__
 from runtype_mcp.commands.output import console, failed, print_json, say
@@ -117,7 +117,7 @@ def demo(*, as_json: bool = False) -> int:
 async def _all(walk: Walk) -> None:
     walk.say(f"runtype-mcp {__version__}: a walk through every tool, on the embedded sandbox", "bold", indent=0)
     async with walk.client:
-        tools = {tool.name for tool in (await walk.client.list_tools()).tools}
+        tools = {tool.name for tool in (await walk.client.list_tools()).tools if _is_for_models(tool)}
         walk.say(f"A subprocess serves {len(tools)} tools over stdio ({walk.client.protocol_version}).", indent=0)
         await _read(walk)
         token = await _create(walk)
@@ -130,6 +130,11 @@ async def _all(walk: Walk) -> None:
     else:
         done = f"\nAll {len(tools)} tools did what they should, and nothing changed without a yes."
         walk.say(done, "green", indent=0)
+
+
+def _is_for_models(tool: Tool) -> bool:
+    """Whether a host offers it to its models, and not to pages alone."""
+    return "model" in (tool.meta or {}).get("ui", {}).get("visibility", ["model"])
 
 
 async def _read(walk: Walk) -> None:

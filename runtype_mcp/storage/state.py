@@ -1,7 +1,7 @@
 """What outlives a call, or must be seen by the other servers of a user or a team: the `State`, and one in memory.
 
-Four things are kept: what a caller last read of a token, which answers of people are used, who acts on what right now,
-and tickets (`tickets.py`). The last three are shared by the processes that have the same store.
+Five things are kept: what a caller last read of a token, which answers of people are used, who acts on what right now,
+tickets (`tickets.py`), and cards (`cards.py`). All but the first are shared by the processes that have the same store.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 import anyio
 
+from runtype_mcp.storage.cards import Card, superfluous
 from runtype_mcp.storage.tickets import TTL, DecidedIn, StateError, Ticket, TicketBook, TicketRequest
 
 __all__ = ["MemoryState", "State", "StateError", "TokenSettings"]
@@ -118,13 +119,19 @@ class State(ABC):
         """Tell every plan made so far that the tokens may have changed since."""
         await self._step(lambda store: store.put("epoch", "", (store.get("epoch", "") or 0) + 1, _FOREVER), change=True)
 
-    async def request_ticket(self, request: TicketRequest) -> Ticket:
-        """The ticket of exactly this call: the one that exists, or a new one that waits. Look at its `state`."""
-        return await self._change_tickets(lambda book: book.request(request))
+    async def request_ticket(self, request: TicketRequest, *, in_app: bool = True) -> Ticket:
+        """The ticket of exactly this call: the one that exists, or a new one that waits. Look at its `state`.
 
-    async def take_ticket(self, digest: str) -> Ticket | None:
-        """Use up the approval of exactly this call, once, over all servers; None when there is none."""
-        return await self._change_tickets(lambda book: book.take(digest))
+        `in_app`: an approval on a card in the conversation counts.
+        """
+        return await self._change_tickets(lambda book: book.request(request, in_app=in_app))
+
+    async def take_ticket(self, digest: str, scope: str = "", *, in_app: bool = True) -> Ticket | None:
+        """What a person decided of exactly this call: its approval, used up by this, or else a denial of its scope.
+
+        An approval is used once, over all servers. `in_app`: one on a card in the conversation counts too.
+        """
+        return await self._change_tickets(lambda book: book.take(digest, scope, in_app=in_app))
 
     async def decide_ticket(
         self, code: str, *, approve: bool, by: str, decided_in: DecidedIn, only_waiting: bool = False
@@ -142,23 +149,60 @@ class State(ABC):
         """The tickets that wait or were decided and not used, oldest first."""
         return await self._step(lambda store: self._book(store).oldest_first(), change=False)
 
+    async def keep_card(self, key: str, request: TicketRequest, holder: str) -> Card:
+        """Keep what `holder` may decide on a card, under the hash `key` of the card's code."""
+
+        def work(store: Store) -> Card:
+            card = Card(request, holder, self._now())
+            for old in superfluous(store.items("card")):
+                store.delete("card", old)
+            store.put("card", key, asdict(card), card.expires)
+            return card
+
+        return await self._step(work, change=True)
+
+    async def find_card(self, key: str, holder: str) -> TicketRequest | None:
+        """What `holder` may decide with the code of this hash; None if there is nothing, or nothing any more."""
+        return await self._step(lambda store: self._card(store, key, holder), change=False)
+
+    async def decide_card(self, key: str, holder: str, *, approve: bool, by: str) -> Ticket | None:
+        """Decide what is on the card of this hash, once: its ticket, or None if there is no such card any more."""
+
+        def work(store: Store) -> Ticket | None:
+            request = self._card(store, key, holder)
+            if request is None:
+                return None
+            for other, card in store.items("card").items():
+                if Card.parse(card).request.digest == request.digest:  # of every preview of this call: it is decided
+                    store.delete("card", other)
+            return self._with_book(
+                store, lambda book: book.decide_request(request, approve=approve, by=by, decided_in="app")
+            )
+
+        return await self._step(work, change=True)
+
+    def _card(self, store: Store, key: str, holder: str) -> TicketRequest | None:
+        stored = store.get("card", key)
+        card = Card.parse(stored) if stored is not None else None
+        return card.request if card and card.is_open_to(holder, self._now()) else None
+
     def _book(self, store: Store) -> TicketBook:
         return TicketBook(map(Ticket.parse, store.items("ticket").values()), self._now(), self._ttl)
 
     async def _change_tickets(self, act: Callable[[TicketBook], T]) -> T:
-        def work(store: Store) -> T:
-            codes = store.items("ticket").keys()
-            book = self._book(store)
-            before = dict(book.tickets)
-            result = act(book)
-            for code in codes - book.tickets.keys():
-                store.delete("ticket", code)
-            for code, ticket in book.tickets.items():
-                if before.get(code) != ticket:
-                    store.put("ticket", code, asdict(ticket), ticket.expires)
-            return result
+        return await self._step(lambda store: self._with_book(store, act), change=True)
 
-        return await self._step(work, change=True)
+    def _with_book(self, store: Store, act: Callable[[TicketBook], T]) -> T:
+        codes = store.items("ticket").keys()
+        book = self._book(store)
+        before = dict(book.tickets)
+        result = act(book)
+        for code in codes - book.tickets.keys():
+            store.delete("ticket", code)
+        for code, ticket in book.tickets.items():
+            if before.get(code) != ticket:
+                store.put("ticket", code, asdict(ticket), ticket.expires)
+        return result
 
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncIterator[None]:

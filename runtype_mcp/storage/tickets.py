@@ -23,7 +23,7 @@ MAX_WAITING, MAX_WAITING_EACH = 200, 10
 
 DecidedIn = Literal["terminal", "page", "console", "app"]
 """Where a person decided: in a terminal, on the page of one call, in the console, on a card in the conversation."""
-_CLOCK_CORRECTION = 60
+CLOCK_CORRECTION = 60
 """Seconds by which a clock may be set back without ending every ticket."""
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O or U to misread
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -89,13 +89,19 @@ class TicketBook:
     def __init__(self, tickets: Iterable[Ticket], now: float, ttl: float) -> None:
         self._now, self._ttl = now, ttl
         # A clock that is set back must not keep a yes alive.
-        self.tickets = {t.code: t for t in tickets if t.expires - ttl - _CLOCK_CORRECTION <= now < t.expires}
+        self.tickets = {t.code: t for t in tickets if t.expires - ttl - CLOCK_CORRECTION <= now < t.expires}
 
-    def request(self, request: TicketRequest) -> Ticket:
-        """The ticket of exactly this call, or what a person denied of the same scope, or a new one that waits."""
+    def request(self, request: TicketRequest, *, in_app: bool = True) -> Ticket:
+        """The ticket of exactly this call, or what a person denied of the same scope, or a new one that waits.
+
+        `in_app`: an approval on a card in the conversation counts. Where it does not, its ticket waits again.
+        """
         if not _DIGEST.fullmatch(request.digest):
             raise StateError("The digest is not a SHA-256 in hex. No approval was asked for.")
         own = next((t for t in self.tickets.values() if t.digest == request.digest), None)
+        if own and own.state == "approved" and own.decided_in == "app" and not in_app:
+            own = replace(own, state="waiting", decided_by="", decided_in="")
+            self.tickets[own.code] = own
         if own and own.state != "waiting":
             return own
         # Otherwise a call with one more harmless field would ask the person again who has just said no.
@@ -113,18 +119,34 @@ class TicketBook:
                     f"{limit} requests{whose} already wait for a person. No approval was asked for, and nothing was "
                     "changed. Have some of them approved or denied, or let them expire, then call again."
                 )
+        return self._new(request)
+
+    def _new(self, request: TicketRequest) -> Ticket:
         code = new_code(self.tickets)
         ticket = Ticket(**asdict(request), code=code, created=self._now, expires=self._now + self._ttl)
         self.tickets[code] = ticket
         return ticket
 
-    def take(self, digest: str) -> Ticket | None:
-        """Use up the approval of exactly this call; None when there is none."""
+    def decide_request(self, request: TicketRequest, *, approve: bool, by: str, decided_in: DecidedIn) -> Ticket:
+        """Decide exactly this call, whether or not a ticket waits for it, or another of its scope was denied."""
+        own = next((t for t in self.tickets.values() if t.digest == request.digest), None) or self._new(request)
+        if approve and own.state == "approved":
+            return own
+        return self.decide(own.code, approve=approve, by=by, decided_in=decided_in)
+
+    def take(self, digest: str, scope: str = "", *, in_app: bool = True) -> Ticket | None:
+        """What a person decided of exactly this call: its approval, used up by this, or else a denial of its scope.
+
+        `in_app`: an approval on a card in the conversation counts too.
+        """
+        denied = None
         for code, ticket in self.tickets.items():
-            if ticket.state == "approved" and ticket.digest == digest:
+            if ticket.state == "approved" and ticket.digest == digest and (in_app or ticket.decided_in != "app"):
                 del self.tickets[code]
                 return replace(ticket, state="used")
-        return None
+            if ticket.state == "denied" and ticket.scope == scope:
+                denied = ticket
+        return denied
 
     def find(self, code: str) -> Ticket | None:
         """The ticket with this code, however it was typed."""

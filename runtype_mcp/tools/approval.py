@@ -153,6 +153,8 @@ async def verdict_for(
     verdict = evaluate(plan, settings, gated.confirm, gated.expected_name)
     if verdict is not None:
         return verdict
+    if (verdict := await _decided(gated.context, plan)) is not None:
+        return verdict
     if supports_elicitation(context):
         return Elicit(gated.context.caller.redactor.redact_text(plan.question()), TypedName)
     if settings.approval_for(plan.environment) == "auto":
@@ -209,19 +211,29 @@ async def _typed(context: ToolContext, plan: Plan, name: str) -> Verdict:
     return Approved("person")
 
 
-async def _ticket(context: ToolContext, plan: Plan) -> Verdict:
-    """An approval from outside the conversation, bound to this call and this state; without one, a code to get it."""
-    if context.settings.state_dir is None:
-        return _denied("There is no place where approvals could be given.", "Tell the operator: RUNTYPE_MCP_STATE_DIR.")
-    request = ticket_request(context, plan)
+async def _decided(context: ToolContext, plan: Plan) -> Verdict | None:
+    """What a person has decided of this call elsewhere than in a form of the client; None where nobody has."""
+    request, in_app = ticket_request(context, plan), context.settings.approves_in_app(plan.environment)
     try:
-        if (ticket := await context.state.take_ticket(request.digest)) is not None:
-            return Approved(f"ticket {ticket.code} ({ticket.decided_in})")
-        ticket = await context.state.request_ticket(request)
+        ticket = await context.state.take_ticket(request.digest, request.scope, in_app=in_app)
     except StateError as exc:
         raise Refused(f"Approvals outside the conversation do not work: {exc}", "Tell the operator.") from exc
+    if ticket is None:
+        return None
     if ticket.state == "denied":
         return _denied(f"A person denied this call ({ticket.code}).")
+    return Approved(f"ticket {ticket.code} ({ticket.decided_in})")
+
+
+async def _ticket(context: ToolContext, plan: Plan) -> Verdict:
+    """A code under which a person can approve this call, in this state, outside the conversation."""
+    if context.settings.state_dir is None:
+        return _denied("There is no place where approvals could be given.", "Tell the operator: RUNTYPE_MCP_STATE_DIR.")
+    try:
+        in_app = context.settings.approves_in_app(plan.environment)
+        ticket = await context.state.request_ticket(ticket_request(context, plan), in_app=in_app)
+    except StateError as exc:
+        raise Refused(f"Approvals outside the conversation do not work: {exc}", "Tell the operator.") from exc
     return _denied(
         f"A person must approve this outside the conversation. {plan.what()}",
         f"Ask the user to run `runtype-mcp approve {ticket.code}` in a terminal, then repeat this exact call. "

@@ -37,12 +37,16 @@ Answer = results.Result | ClientTokenError
 
 
 class Decision(NamedTuple):
-    """What came of a call before it acts. `answer` None: it goes ahead with `args`, and with `plan` if it is gated."""
+    """What came of a call before it acts. `answer` None: it goes ahead with `args`, and with `plan` if it is gated.
+
+    `meta` is the `_meta` of the result.
+    """
 
     args: Arguments | None
     plan: Plan | None
     approval: str
     answer: Answer | None
+    meta: dict[str, Any] | None = None
 
 
 class GuardedTool(Tool):
@@ -81,7 +85,7 @@ class GuardedTool(Tool):
                 work = self._act(context, decided)
                 answer = await _caught(self.spec, work, may_have_written=self.spec.writes)
             warning = await self._record_end(context, decided, answer)
-        return call_result(answer, context.caller.redactor, warning)
+        return call_result(answer, context.caller.redactor, warning, decided.meta)
 
     async def _decide(self, arguments: dict[str, Any], context: ToolContext) -> Decision | InputRequiredResult:
         """Everything before the act: the operator's list of tools, the arguments, the plan and its approval."""
@@ -107,7 +111,8 @@ class GuardedTool(Tool):
                 return Decision(args, plan, "none", error)
             case Preview():
                 policy = policy_sentence(context.settings.approval_for(plan.environment))
-                return Decision(args, plan, "none", results.preview(self.spec.result, plan, policy))
+                shown = results.preview(self.spec.result, plan, policy)
+                return Decision(args, plan, "none", shown, await self.services.preview_meta(context, plan))
 
     async def _plan(self, context: ToolContext, args: Arguments) -> Plan:
         """Work out what the call would do, on the token as it is now, and as the caller knows it."""
@@ -225,8 +230,10 @@ async def _caught(spec: ToolSpec, work: Awaitable[Any], *, may_have_written: boo
         return PermanentError(what, next_step)
 
 
-def call_result(answer: Answer, redactor: Redactor, warning: str | None = None) -> CallToolResult:
-    """The one exit: everything passes the redactor, but the one field that exists to carry a value."""
+def call_result(
+    answer: Answer, redactor: Redactor, warning: str | None = None, meta: dict[str, Any] | None = None
+) -> CallToolResult:
+    """The one exit: everything passes the redactor, but the one field that exists to carry a value, and `meta`."""
     if isinstance(answer, ClientTokenError):
         text = f"Error ({answer.kind}): {answer}" + (f" {warning}" if warning else "")
         # What the API says may repeat what anyone has put there, so it is cleaned as every such text is.
@@ -244,12 +251,13 @@ def call_result(answer: Answer, redactor: Redactor, warning: str | None = None) 
     if value is not None:
         data["value"] = value
         text += f"\nvalue: {value}"
-    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data)
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data, _meta=meta)
 
 
 def build_tool(spec: ToolSpec, services: Services, meta: dict[str, Any] | None = None) -> GuardedTool:
     """The SDK's tool for a spec, with schemas as the settings want them. `meta` is its `_meta`, which no model sees."""
     arguments = narrowed(spec.arguments, services.settings)
+    reads = not (spec.writes or spec.app_only)  # what a page calls changes what is approved
     return GuardedTool(
         services=services,
         spec=spec,
@@ -258,15 +266,16 @@ def build_tool(spec: ToolSpec, services: Services, meta: dict[str, Any] | None =
         name=spec.name,
         title=spec.title,
         description=spec.description,
-        parameters=flat(arguments),
+        # Most hosts show models also what only pages call: each word of it would be paid for and tempt.
+        parameters=flat(Arguments if spec.app_only else arguments),
         # The SDK validates neither arguments nor results with these: `run` does the first, and results are typed.
         fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=flat(spec.result, "serialization")),
         is_async=True,
         meta=meta,
         annotations=ToolAnnotations(
-            read_only_hint=not spec.writes,
+            read_only_hint=reads,
             # Of a read these two say nothing; and every tool is open-world, which is the default.
-            destructive_hint=spec.destructive if spec.writes else None,
-            idempotent_hint=spec.idempotent if spec.writes else None,
+            destructive_hint=None if reads else spec.destructive,
+            idempotent_hint=None if reads else spec.idempotent,
         ),
     )

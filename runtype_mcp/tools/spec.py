@@ -17,13 +17,15 @@ from runtype_mcp.settings import Settings
 from runtype_mcp.storage.audit_log import AuditLog
 from runtype_mcp.storage.state import State
 from runtype_mcp.tools.arguments import Arguments
+from runtype_mcp.tools.plan import Plan
 
 
 @dataclass(frozen=True)
 class Services:
     """What all calls of a server share. Built once by `build_server`, never by a module.
 
-    `sleep` waits a number of seconds; tests pass one that does not.
+    `sleep` waits a number of seconds; tests pass one that does not. `preview_meta` gives the `_meta` of a preview's
+    result: what a page is told of the call, and a model is not.
     """
 
     settings: Settings
@@ -31,6 +33,7 @@ class Services:
     state: State
     audit_log: AuditLog | None
     sleep: Callable[[float], Awaitable[None]]
+    preview_meta: Callable[[ToolContext, Plan], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class ToolSpec:
         writes: it changes something at the API. Showing a value is gated, and writes nothing.
         destructive: it can break or remove something.
         idempotent: the same call again changes nothing more.
+        app_only: pages call it, and models do not; so the operator's list of tools, which is about models, leaves it.
     """
 
     run: Callable[..., Awaitable[results.Result]]
@@ -79,6 +83,7 @@ class ToolSpec:
     writes: bool = False
     destructive: bool = False
     idempotent: bool = True
+    app_only: bool = False
 
     @property
     def name(self) -> str:
@@ -93,6 +98,6 @@ def disabled_reason(spec: ToolSpec, settings: Settings) -> str | None:
     """Why the operator's policy forbids a tool altogether; None where it does not."""
     if settings.read_only and spec.writes:
         return f"This server is read-only (RUNTYPE_MCP_READ_ONLY), and {spec.name} writes."
-    if not settings.allows_tool(spec.name):
+    if not spec.app_only and not settings.allows_tool(spec.name):
         return f"The operator's list of tools (RUNTYPE_MCP_TOOLS) leaves {spec.name} out."
     return None

@@ -19,6 +19,7 @@ from mcp import Client
 from mcp.client import ClientRequestContext
 
 from runtype_mcp import __version__
+from runtype_mcp.console.mcp_apps import CONFIRM
 from runtype_mcp.storage import audit_log
 from runtype_mcp.tools import SPECS
 from tests.processes import run, started
@@ -54,7 +55,7 @@ async def test_both_eras_are_served_at_one_address(url: str, era: str) -> None:
     async with Client(f"{url}/mcp", mode=era) as client:
         assert (client.protocol_version == MODERN) is (era == MODERN)
         listed = {tool.name for tool in (await client.list_tools()).tools}
-        assert listed == {spec.name for spec in SPECS}
+        assert listed == {spec.name for spec in (*SPECS, CONFIRM)}
         result = await client.call_tool("list_client_tokens", {"limit": 3})
         assert result.structured_content is not None
         assert result.structured_content["count"] == 3

@@ -136,6 +136,8 @@ def ways(key: str) -> list[Way]:
         Way("update_client_token", plain | {"default_flow_id": ARGUMENT}),
         Way("update_client_token", plain | {"allowed_origins": [f"{ARGUMENT}{key}"]}, sends=False),
         Way("delete_client_token", opened),
+        Way("confirm_in_app", {"approval_code": f"{ARGUMENT}", "decision": "approve", "name": ARGUMENT}, sends=False),
+        Way("confirm_in_app", {"approval_code": key, "decision": ARGUMENT, "name": key}, sends=False),
         Way("delete_client_token", plain | {"confirm": True, "expected_name": f"{ARGUMENT} {key}"}),
         Way("delete_client_token", plain | sure, types="Plain", writes=True),
         Way("delete_client_token", opened | sure_open, types=NAMES[OPEN], writes=True),

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from runtype_mcp import __version__
+from runtype_mcp.console.mcp_apps import CONFIRM
 from runtype_mcp.settings import VARIABLES, Settings
 from runtype_mcp.tools import SPECS
 from scripts import release
@@ -224,7 +225,7 @@ def test_a_form_that_was_left_empty_is_no_value(name: str, left: str) -> None:
     with started(**(placeholders if left == "the placeholder" else dict.fromkeys(placeholders, ""))) as server:
         server.hello()
         listed = server.answer(server.ask("tools/list"))["result"]["tools"]
-    assert {tool["name"] for tool in listed} == {spec.name for spec in SPECS}
+    assert {tool["name"] for tool in listed} == {spec.name for spec in (*SPECS, CONFIRM)}
 
 
 def test_every_field_of_a_form_is_used_and_every_use_has_its_field() -> None:
@@ -256,7 +257,7 @@ def test_the_marketplace_offers_the_plugin_of_this_folder() -> None:
 
 def test_the_bundle_says_what_the_package_is() -> None:
     manifest = read("manifest.json")
-    assert sorted(tool["name"] for tool in manifest["tools"]) == sorted(spec.name for spec in SPECS)
+    assert sorted(tool["name"] for tool in manifest["tools"]) == sorted(spec.name for spec in (*SPECS, CONFIRM))
     assert (ROOT / manifest["icon"]).is_file()
     kept = re.findall(r"^!/(.+)$", (ROOT / ".mcpbignore").read_text("utf-8"), re.M)
     assert {"icon.png", "manifest.json", "pyproject.toml", "README.md", "LICENSE", "runtype_mcp"} == set(kept)

@@ -139,6 +139,28 @@ def test_a_late_approval_is_good_for_its_own_time() -> None:
     assert book(approved, now=NOW + 190).take(asked.digest) is None
 
 
+def test_a_call_is_told_what_was_denied_of_its_scope() -> None:
+    desk = book(decided(False, "first", scope="ct_1"))
+    denied = desk.take(digest("second"), "ct_1")
+    assert denied is not None
+    assert denied.state == "denied"
+    assert desk.take(digest("second"), "ct_2") is None
+    assert desk.take(digest("first")) is None
+    approved = desk.decide_request(request("second", scope="ct_1"), approve=True, by="ada", decided_in="app")
+    assert desk.take(approved.digest, "ct_1") == replace(approved, state="used"), "the yes to exactly this call counts"
+
+
+def test_an_approval_on_a_card_counts_only_where_it_may_and_waits_again_elsewhere() -> None:
+    desk = book()
+    approved = desk.decide_request(request(), approve=True, by="ada", decided_in="app")
+    assert desk.take(approved.digest, in_app=False) is None
+    assert desk.request(request()) == approved
+    waiting = desk.request(request(), in_app=False)
+    assert waiting == replace(approved, state="waiting", decided_by="", decided_in="")
+    again = desk.decide(waiting.code, approve=True, by="bob", decided_in="terminal")
+    assert desk.take(approved.digest, in_app=False) == replace(again, state="used")
+
+
 def test_neither_one_caller_nor_all_can_fill_the_desk() -> None:
     desk = book()
     first, *_ = [desk.request(request(n)) for n in range(MAX_WAITING_EACH)]

@@ -324,7 +324,9 @@ EVERY = [spec.name for spec in SPECS]
 
 
 async def offers(model: McpClient) -> list[str]:
-    return [tool.name for tool in (await model.client.list_tools()).tools]
+    """The tools that a host offers its models."""
+    listed = (await model.client.list_tools()).tools
+    return [tool.name for tool in listed if "model" in (tool.meta or {})["ui"].get("visibility", ["model", "app"])]
 
 
 def a_call_of(tool: str) -> Case:

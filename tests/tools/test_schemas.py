@@ -21,9 +21,15 @@ Json = dict[str, Any]
 
 
 @cache
-def listed() -> dict[str, Json]:
-    """The tools by name."""
+def offered() -> dict[str, Json]:
+    """Every tool by name, those that only pages call included."""
     return {tool["name"]: tool for tool in anyio.run(tools_list)}
+
+
+@cache
+def listed() -> dict[str, Json]:
+    """The tools for models by name."""
+    return {name: tool for name, tool in offered().items() if "visibility" not in tool["_meta"]["ui"]}
 
 
 TOOL_NAMES = [spec.name for spec in SPECS]
@@ -238,15 +244,15 @@ def test_no_schema_has_a_place_for_the_apis_own_copy_of_a_value(name: str) -> No
 async def test_the_list_is_the_same_every_time_and_for_every_client(era: str) -> None:
     # As text, since the order counts: a host's cache of its prompt lives on it.
     assert json.dumps(await tools_list(era)) == json.dumps(await tools_list(era))
-    assert await tools_list(era) == list(listed().values())
+    assert await tools_list(era) == list(offered().values())
 
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.anyio
 async def test_the_list_depends_on_the_operators_settings_alone(era: str) -> None:
     for environ in ({"RUNTYPE_MCP_APPROVAL": "deny"}, {"RUNTYPE_MCP_ENVIRONMENT": "live"}):
-        assert await tools_list(era, **environ) == list(listed().values())
-    assert await tools_list(era, RUNTYPE_MCP_SECRETS="file") != list(listed().values())
+        assert await tools_list(era, **environ) == list(offered().values())
+    assert await tools_list(era, RUNTYPE_MCP_SECRETS="file") != list(offered().values())
 
 
 @pytest.mark.anyio
@@ -261,7 +267,7 @@ def test_the_snapshot_is_current() -> None:
 
     After a change that is meant: python -m tests.tools.update_snapshot
     """
-    wanted = update_snapshot.text_of(list(listed().values()))
+    wanted = update_snapshot.text_of(list(offered().values()))
     assert Path(SNAPSHOT).read_text(encoding="utf-8") == wanted, "run: python -m tests.tools.update_snapshot"
 
 
@@ -271,7 +277,8 @@ VISIBLE, WIRE_OF_EIGHT = 1_900, 3_700
 
 
 def test_what_a_model_sees_stays_within_its_budget() -> None:
-    seen = [{key: tool[key] for key in ("name", "description", "inputSchema")} for tool in listed().values()]
+    """Also in hosts that show their models what is for pages."""
+    seen = [{key: tool[key] for key in ("name", "description", "inputSchema")} for tool in offered().values()]
     assert sum(map(tokens, seen)) <= VISIBLE
 
 

@@ -10,7 +10,7 @@ import pytest
 from mcp import Client
 from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 
-from runtype_mcp.console.apps import PAGE, PAGE_URI
+from runtype_mcp.console.mcp_apps import CONFIRM, PAGE, PAGE_URI
 from runtype_mcp.server import build_server
 from runtype_mcp.tools import SPECS
 from tests.stdio.sessions import LEGACY_START, LISTS, StdioPair, envelope, hello, request, say
@@ -22,7 +22,9 @@ async def test_every_tool_is_bound_to_the_page(api: Api, era: str) -> None:
     async with mcp_client(api, era) as model:
         listed = {tool.name: tool for tool in (await model.client.list_tools()).tools}
     for spec in SPECS:
-        assert listed[spec.name].meta == {"ui": {"resourceUri": PAGE_URI}}
+        assert listed.pop(spec.name).meta == {"ui": {"resourceUri": PAGE_URI}}
+    (for_pages,) = listed.values()  # which hosts keep from their models
+    assert (for_pages.name, for_pages.meta) == (CONFIRM.name, {"ui": {"resourceUri": PAGE_URI, "visibility": ["app"]}})
 
 
 @pytest.mark.anyio
@@ -54,7 +56,7 @@ def test_the_replies_that_come_before_the_sdk_is_imported_have_all_of_it(tmp_pat
     pair = StdioPair(tmp_path).warmed(lines)
     replies = {reply["id"]: reply["result"] for reply in map(json.loads, say(pair.replayed, lines))}
     assert pair.sdk_sessions == 0
-    assert [tool["_meta"]["ui"]["resourceUri"] for tool in replies["tools/list"]["tools"]] == [PAGE_URI] * len(SPECS)
+    assert [tool["_meta"]["ui"]["resourceUri"] for tool in replies["tools/list"]["tools"]] == [PAGE_URI] * 10
     assert PAGE_URI in [resource["uri"] for resource in replies["resources/list"]["resources"]]
     if "server/discover" in replies:  # the protocol before it has no place for a server's extensions
         assert replies["server/discover"]["capabilities"]["extensions"] == {EXTENSION_ID: {}}
