@@ -20,7 +20,9 @@ To see what it does, without an account:
 
     runtype-mcp demo
 
-To give it to your assistant, put the command that you just typed into its configuration, as the README shows.
+To give it to your assistant (name it, or see which ones are found here):
+
+    runtype-mcp install
 
     runtype-mcp --help        all commands
     runtype-mcp settings      what you can set\

@@ -187,11 +187,15 @@ def _agreed(question: str) -> bool:
 def _about_key(host: Host, choice: Choice) -> str:
     if choice.sandbox:
         return "none. The server works on the embedded sandbox, without an account."
-    if host.reads_key is None:
-        return f"{host.title} passes no variables on, so add RUNTYPE_API_KEY to the entry's env by hand."
+    account = f"profile '{choice.profile or 'default'}'"
+    if choice.key_is_stored:
+        return f"the one that `runtype-mcp login` stored, {account}."
+    login = f"run `runtype-mcp login{f' --profile {choice.profile}' if choice.profile else ''}`"
+    if choice.profile or host.reads_key is None:
+        return f"{login}. None is stored yet."
     if host.reads_key.startswith("${input:"):
         return f"{host.title} asks for it at the first start, and stores it. The file only refers to it."
-    return f"set RUNTYPE_API_KEY in the environment that {host.title} starts in. It is not written into the file."
+    return f"{login}, or set RUNTYPE_API_KEY in the environment that {host.title} starts in."
 
 
 def _how_to_get(package: str, form: Format, starts: Launch, machine: Machine) -> str:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from runtype_mcp.hosts import NAMES
-from runtype_mcp.settings import Settings
+from runtype_mcp.settings import Settings, SettingsError
 
 
 class _Hosts(tuple[str, ...]):
@@ -22,7 +22,7 @@ class _Hosts(tuple[str, ...]):
 def add_options(parser: argparse.ArgumentParser, *, installs: bool) -> None:
     """Give a parser the arguments of `install`, or else of `uninstall`."""
     parser.description = f"{parser.description} It shows what changes in the file, and asks first." + (
-        "\nNo key is written: the entry refers to RUNTYPE_API_KEY." if installs else ""
+        "\nNo key is written into it: `runtype-mcp login` stores that elsewhere." if installs else ""
     )
     parser.set_defaults(remove=not installs)
     parser.add_argument("hosts", metavar="HOST", nargs="*", choices=_Hosts(NAMES), help=", ".join(NAMES))
@@ -39,6 +39,7 @@ def add_options(parser: argparse.ArgumentParser, *, installs: bool) -> None:
     if installs:
         parser.add_argument("--sandbox", action="store_true", help="the embedded sandbox: no account, no key")
         parser.add_argument("--read-only", action="store_true", help="only list and read")
+        parser.add_argument("--profile", metavar="NAME", help="the account of `runtype-mcp login --profile NAME`")
         policies = ("auto", "human", "flag", "deny")
         parser.add_argument("--approval", choices=policies, help="the policy, as RUNTYPE_MCP_APPROVAL has it")
         parser.add_argument("--print", action="store_true", help="print the entry, to paste it; change nothing")
@@ -55,6 +56,7 @@ def _name(text: str) -> str:
 def run(options: argparse.Namespace, _: object) -> int:
     """Install or uninstall. Returns the exit code."""
     from runtype_mcp.commands.install import Order, run
+    from runtype_mcp.credentials import Profile
     from runtype_mcp.hosts.launch import Machine
     from runtype_mcp.hosts.plan import Choice
 
@@ -63,6 +65,13 @@ def run(options: argparse.Namespace, _: object) -> int:
     def some(*names: str) -> dict[str, object]:
         return {name: given[name] for name in names if name in given}
 
-    choice = Choice(**some("name", "sandbox", "read_only", "approval"))  # type: ignore[arg-type]  # argparse has checked
+    if given.get("sandbox") and given.get("profile"):
+        raise SettingsError("--sandbox and --profile exclude each other.")
+    settings = Settings.from_env(profile=given.get("profile"))
+    profile = Profile.of(settings)
+    choice = Choice(
+        **some("name", "sandbox", "read_only", "approval", "profile"),  # type: ignore[arg-type]  # argparse checks them
+        key_is_stored=profile is not None and profile.path.is_file(),
+    )
     order = Order(choice=choice, **some("hosts", "all", "scope", "remove", "print", "dry_run", "yes"))  # type: ignore[arg-type]
-    return run(order, Settings.from_env().state_dir, Machine(Path.home()))
+    return run(order, settings.state_dir, Machine(Path.home()))

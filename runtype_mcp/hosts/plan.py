@@ -15,7 +15,7 @@ from runtype_mcp.hosts.table import INPUT, KEY, Host, Scope, Server
 
 ROOT = "RUNTYPE_MCP_FILES_ROOT"
 APPROVAL = "RUNTYPE_MCP_APPROVAL"
-_OPTIONS = {"--sandbox": 0, "--read-only": 0}
+_OPTIONS = {"--sandbox": 0, "--read-only": 0, "--profile": 1}
 _PERSONS = ("enabled", "type", "name", "description", "timeout")
 """What an entry gets when it is made, and keeps as a person has it from then on."""
 
@@ -26,12 +26,14 @@ class NotOurs(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a person wants of the server."""
+    """What a person wants of the server. `key_is_stored`: `runtype-mcp login` has the key for it."""
 
     name: str = "runtype"
     sandbox: bool = False
     read_only: bool = False
     approval: str | None = None
+    profile: str | None = None
+    key_is_stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,9 @@ def server(host: Host, scope: Scope, launch: Launch, choice: Choice) -> Server:
     args = [*launch.args]
     args += ["--sandbox"] if choice.sandbox else []
     args += ["--read-only"] if choice.read_only else []
+    args += ["--profile", choice.profile] if choice.profile else []
     env = {}
-    if host.reads_key and not choice.sandbox:
+    if host.reads_key and not (choice.sandbox or choice.profile or choice.key_is_stored):
         env[KEY] = host.reads_key
     if root := host.files_root.get(scope):
         env[ROOT] = root
@@ -172,7 +175,9 @@ def _update(host: Host, place: Place, old: dict[str, Any], wanted: Server) -> tu
     literal = str(old_env.get(KEY, ""))
     if literal and not literal.startswith("$"):
         kept.add(KEY)
-        notes.append("It holds an API key in plain text, which stays as it is.")
+        notes.append(
+            "It holds an API key in plain text, which stays. After `runtype-mcp login` you can delete it there."
+        )
     final = {**{name: value for name, value in old_env.items() if name in kept}}
     final |= {name: value for name, value in env.items() if name not in kept}
     if not final and env_key in old and host.name != "goose":

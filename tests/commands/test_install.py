@@ -19,7 +19,7 @@ from runtype_mcp.hosts.launch import Machine
 from runtype_mcp.hosts.paths import find
 from runtype_mcp.hosts.table import HOSTS, Host, Scope
 from tests.processes import TIMEOUT, environment, on_terminal
-from tests.support import LEGACY
+from tests.support import LEGACY, Api
 
 PROGRAM = str(Path(sys.executable).with_name("runtype-mcp"))
 KEY = "rt_test_0123456789"
@@ -68,12 +68,12 @@ class Home:
         kept = {name: value for name, value in environment().items() if name not in NOT_MOVED}
         self.environ = kept | {"HOME": str(self.path), "RUNTYPE_MCP_STATE_DIR": str(path / "state")}
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "runtype_mcp", *arguments],
             cwd=self.project,
             env=self.environ,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
@@ -126,7 +126,7 @@ def older(host: Host) -> str:
     )
 
 
-async def tools_of(host: Host, found: Any, home: Home, variables: dict[str, str]) -> list[str]:
+async def tools_of(host: Host, found: Any, home: Home, variables: dict[str, str], **more: str) -> list[str]:
     """Start a server exactly as an entry says, as the host does it, and list its tools."""
     command, args, env = host.keys
     filled = {name: _fill(value, home, variables) for name, value in found.get(env, {}).items()}
@@ -135,11 +135,13 @@ async def tools_of(host: Host, found: Any, home: Home, variables: dict[str, str]
         command=found[command],
         args=found[args],
         # Little more than what is in the entry: desktop hosts pass no more on.
-        env={"HOME": str(home.path), "PATH": os.environ["PATH"], **passed, **filled},
+        env={"HOME": str(home.path), "PATH": os.environ["PATH"], **passed, **filled, **more},
         cwd=home.path,
     )
     with anyio.fail_after(TIMEOUT):
         async with Client(server, mode=LEGACY) as client:
+            if more:  # it calls the API with the key that it has
+                await client.call_tool("list_client_tokens", {})
             return [tool.name for tool in (await client.list_tools()).tools]
 
 
@@ -210,10 +212,39 @@ def test_what_is_printed_is_the_whole_story(home: Home) -> None:
         "  +    },\n"
         "     },\n"
         f"{kept[0]}"
-        "Key: set RUNTYPE_API_KEY in the environment that Cursor starts in. It is not written into the file.\n"
+        "Key: run `runtype-mcp login`, or set RUNTYPE_API_KEY in the environment that Cursor starts in.\n"
         "Next: switch the server on in Cursor Settings, Tools & MCP.\n"
     )
     assert home.does("install", "cursor", "--yes").endswith("It is installed already. Nothing was changed.\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "choice", "words"),
+    [
+        ("vscode", (), "Key: VS Code asks for it at the first start, and stores it."),
+        ("claude-desktop", (), "Key: run `runtype-mcp login`. None is stored yet."),
+        ("goose", ("--profile", "work"), "Key: run `runtype-mcp login --profile work`. None is stored yet."),
+        ("zed", ("--sandbox",), "Key: none. The server works on the embedded sandbox, without an account."),
+    ],
+)
+def test_a_person_is_told_where_the_key_comes_from(name: str, choice: tuple[str, ...], words: str, home: Home) -> None:
+    assert words in home.does("install", name, *choice, "--yes")
+
+
+@pytest.mark.anyio
+async def test_where_a_key_is_stored_every_host_starts_without_one_in_its_file(home: Home, api: Api) -> None:
+    account = {"RUNTYPE_BASE_URL": api.url}
+    home.environ |= account
+    login = home.run("login", "--file", "--profile", "work", stdin=f"{KEY}\n")
+    assert login.returncode == 0, login.stderr
+    out = home.does("install", "cursor", "vscode", "--profile", "work", "--yes")
+    assert out.count("Key: the one that `runtype-mcp login` stored, profile 'work'.") == 2
+    for host in (CURSOR, HOSTS["vscode"]):
+        assert KEY not in home.file(host).read_text()
+        assert "RUNTYPE_API_KEY" not in home.file(host).read_text()
+        assert await tools_of(host, entry(host, home.file(host)), home, {}, **account)
+    assert [request[1] for request in api.received].count("/v1/client-tokens") >= 3  # the login, and each server
+    assert "Key: run `runtype-mcp login`, or" in home.does("install", "cursor", "--yes")  # another account
 
 
 def test_secrets_of_other_servers_are_not_shown(home: Home) -> None:
@@ -268,6 +299,8 @@ def test_without_a_terminal_it_asks_for_yes_and_changes_nothing(home: Home) -> N
         (("goose", "--project"), "Goose has no file for one project. Leave out --project."),
         (("cursor", "--name", "a b"), "a name is made of letters, digits, - and _"),
         (("cursor", "--user", "--project"), "--project"),
+        (("cursor", "--sandbox", "--profile", "work"), "--sandbox and --profile exclude each other."),
+        (("cursor", "--profile", "a b"), "must be up to 64 letters"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line_and_exit_code_2(arguments: tuple[str, ...], words: str, home: Home) -> None:

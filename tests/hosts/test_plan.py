@@ -84,6 +84,17 @@ def test_what_is_asked_for_is_in_the_entry_and_on_the_sandbox_no_key_is(name: st
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_where_a_key_is_stored_the_entry_does_without_one_and_names_the_account(name: str) -> None:
+    host = HOSTS[name]
+    text = installed(host).text or ""
+    for choice, args in (({"key_is_stored": True}, []), ({"profile": "work"}, ["--profile", "work"])):
+        found = entry(host, installed(host, text, **choice).text)
+        assert found == entry(host, installed(host, **choice).text)
+        assert found[host.keys[1]] == args
+        assert "RUNTYPE_API_KEY" not in json.dumps(found)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_printed_is_what_would_be_written(name: str) -> None:
     host = HOSTS[name]
     readers: dict[str, Callable[[str], Any]] = {
@@ -144,7 +155,9 @@ def test_a_key_that_somebody_wrote_down_stays_and_is_spoken_of_and_is_not_repeat
     text = cursor(env={"RUNTYPE_API_KEY": "rt_live_0123456789abcdef"})
     after = installed(CURSOR, text)
     assert entry(CURSOR, after.text)["env"]["RUNTYPE_API_KEY"] == "rt_live_0123456789abcdef"
-    assert after.notes == ["It holds an API key in plain text, which stays as it is."]
+    assert after.notes == [
+        "It holds an API key in plain text, which stays. After `runtype-mcp login` you can delete it there."
+    ]
 
 
 def test_what_goose_has_switched_off_stays_off() -> None:
