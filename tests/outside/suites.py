@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -36,11 +37,11 @@ class OutsideError(Exception):
     """A tool could not be run at all, so it says nothing about the server."""
 
 
-def install() -> None:
-    """Install the tools that the lock file names, unless they are there."""
-    lock, installed = HERE / "package-lock.json", MODULES / ".package-lock.json"
+def install(folder: Path = HERE) -> None:
+    """Install the tools that the folder's lock file names, unless they are there."""
+    lock, installed = folder / "package-lock.json", folder / "node_modules/.package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        subprocess.run(["npm", "ci"], cwd=HERE, check=True)
+        subprocess.run(["npm", "ci"], cwd=folder, check=True)
 
 
 def environment(pins: Path) -> Path:
@@ -274,6 +275,93 @@ def package() -> Outcomes:
 BUNDLED = {"LICENSE", "README.md", "icon.png", "manifest.json", "pyproject.toml", "runtype_mcp"}
 
 
+def host(name: str) -> Outcomes:
+    """A host's own command line, in a home where `runtype-mcp install` has been, and without a network."""
+    install(HOSTS)
+    with tempfile.TemporaryDirectory() as scratch:
+        home, project, told = Path(scratch, "home"), Path(scratch, "project"), Path(scratch, "told")
+        home.mkdir()
+        project.mkdir()
+        no_network = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+        trusted = {"GEMINI_CLI_TRUST_WORKSPACE": "true", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
+        env = {"HOME": str(home), "PATH": os.environ["PATH"], "RUNTYPE_API_KEY": KEY, **no_network, **trusted}
+
+        def ours(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return _run([sys.executable, "-m", "runtype_mcp", *arguments, "--yes"], cwd=project, env=env)
+
+        installed = ours("install", name)
+        path = Path(installed.stdout.splitlines()[1])
+        # In the server's place, a program that notes what it is given, and then is the server.
+        spy = Path(scratch, "runtype-mcp")
+        program = Path(sys.executable).with_name("runtype-mcp")
+        spy.write_text(f'#!/bin/sh\nenv > "{told}"\nexec "{program}" "$@"\n')
+        spy.chmod(0o755)
+        path.write_text(path.read_text().replace(str(program), str(spy)))
+        listed = _LISTS[name](project, env)
+        given = dict(line.partition("=")[::2] for line in told.read_text().splitlines()) if told.exists() else {}
+        removed = ours("uninstall", name)
+        after = _LISTS[name](project, env)
+    return {
+        "install writes its file": _verdict(installed.returncode == 0, installed),
+        "it says that the server is connected": "passed" if "runtype connected" in listed else f"failed: {listed}",
+        "the key reaches the server and is in no file": "passed" if given.get("RUNTYPE_API_KEY") == KEY else "failed",
+        "the server starts in the project": "passed" if given.get("PWD") == str(project) else "failed",
+        "uninstall takes it out again": _verdict(removed.returncode == 0 and "runtype" not in after, removed),
+    }
+
+
+HOSTS = HERE / "hosts"
+KEY = "rt_test_0123456789abcdef"
+
+
+def _claude_code(project: Path, env: dict[str, str]) -> str:
+    program = next((HOSTS / "node_modules/@anthropic-ai").glob("claude-code-*/claude"))
+    run = _run([program, "mcp", "list"], cwd=project, env=env)
+    return re.sub(r"runtype: .* - . Connected", "runtype connected", run.stdout + run.stderr)
+
+
+def _gemini(project: Path, env: dict[str, str]) -> str:
+    program = HOSTS / "node_modules/@google/gemini-cli/bundle/gemini.js"
+    run = _node(program, "mcp", "list", cwd=project, env=env)
+    return re.sub(r"runtype: .* - Connected", "runtype connected", run.stdout + run.stderr)
+
+
+def _codex(project: Path, env: dict[str, str]) -> str:
+    """What its app server says: its `mcp list` starts no server."""
+    program = next((HOSTS / "node_modules/@openai").glob("codex-*/vendor/*/bin/codex"))
+    with subprocess.Popen(
+        [program, "app-server"],
+        cwd=project,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        give_up = threading.Timer(120, process.kill)
+        give_up.start()
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        answers = (json.loads(line) for line in stdout)
+
+        def ask(message: dict[str, Any]) -> Any:
+            stdin.write(json.dumps(message) + "\n")
+            stdin.flush()
+            return next((one.get("result", {}) for one in answers if one.get("id") == message["id"]), {})
+
+        ask({"id": 1, "method": "initialize", "params": {"clientInfo": {"name": "outside", "version": "1"}}})
+        thread = ask({"id": 2, "method": "thread/start", "params": {"cwd": str(project)}})
+        which = {"threadId": thread.get("thread", {}).get("id")}
+        status = ask({"id": 3, "method": "mcpServerStatus/list", "params": which}).get("data", [])
+        give_up.cancel()
+        process.terminate()
+    return " ".join(f"{one['name']} {'connected' if one['tools'] else 'failed'}" for one in status)
+
+
+_LISTS = {"claude-code": _claude_code, "codex": _codex, "gemini": _gemini}
+
+
 def _uv() -> str:
     beside_python = Path(sys.executable).with_name("uv")
     uv = str(beside_python) if beside_python.exists() else shutil.which("uv")
@@ -305,5 +393,8 @@ SUITES: dict[str, Callable[[], Outcomes]] = {
     "langchain-mcp-adapters": functools.partial(converter, "langchain-mcp-adapters"),
     "pydantic-ai": functools.partial(converter, "pydantic-ai"),
     "bundle": bundle,
+    "host-claude-code": functools.partial(host, "claude-code"),
+    "host-codex": functools.partial(host, "codex"),
+    "host-gemini": functools.partial(host, "gemini"),
     "package": package,
 }
