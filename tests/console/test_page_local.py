@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -117,11 +118,13 @@ async def test_what_nobody_decides_expires(person: Desk) -> None:
     assert person.api.writes == []
 
 
-async def test_it_expires_on_the_page_without_the_servers_word(person: Desk) -> None:
+async def test_the_last_minute_is_counted_down_and_said(person: Desk) -> None:
     await person.ask("delete_client_token", **deletion(person))
     page = await person.open()
-    await page.clock.fast_forward(int(TTL + 1) * 1000)
-    await expect(page.locator(".outcome")).to_contain_text("Expired")
+    person.clock.now += TTL - 50
+    await person.look(page)
+    await expect(page.get_by_role("status")).to_have_text("Less than 1 minute left to decide.")
+    await expect(page.locator("time")).to_have_text(re.compile("^0:[45]"))
 
 
 async def test_a_second_tab_of_the_same_browser_shows_it_and_knows_when_it_is_decided(person: Desk) -> None:
