@@ -58,13 +58,16 @@ export interface Decision {
   message: string;
 }
 
+/** What a rule found in one token; or in many, which are counted, and of which the first are named. */
 export interface Finding {
   severity: string;
   rule: string;
-  id: string;
+  ids: string[];
+  count: number;
   name: string;
   reason: string;
   fix: string;
+  next: string;
 }
 
 export interface Findings {
@@ -215,10 +218,12 @@ export function findings(value: unknown): Findings {
     return {
       severity: plain(finding.severity, 20),
       rule: plain(finding.rule, 60),
-      id: plain(finding.id),
+      ids: finding.id ? [plain(finding.id)] : lines(finding.ids),
+      count: number(finding.count) ?? 1,
       name: plain(finding.name),
       reason: plain(finding.reason, MAX_TEXT),
       fix: plain(finding.fix, MAX_TEXT),
+      next: plain(finding.next, MAX_TEXT),
     };
   });
   return {

@@ -110,6 +110,14 @@ test("a fix is asked for with its exact call, and asks for what only the user kn
   const [finding] = model.findings({ findings: [{ fix: 'update_client_token {"is_active":false}' }] }).findings;
   assert.ok(finding);
   assert.equal(request(finding), 'Please fix this finding: update_client_token {"is_active":false}');
+  const [group] = model.findings({
+    findings: [{ count: 9, ids: ["ct_1", "ct_2"], next: "audit lists them" }],
+  }).findings;
+  assert.ok(group);
+  assert.deepEqual(
+    [group.count, group.ids, request(group)],
+    [9, ["ct_1", "ct_2"], "Please show me these findings: audit lists them."],
+  );
   assert.match(request({ ...finding, fix: 'update {"a":["https://<your-site>"]}' }), /Ask me first which origins/);
 });
 

@@ -5,8 +5,9 @@ import { Badge, Code, Copyable, Notice, Text, type Tone } from "./parts";
 
 const TONES: Record<string, Tone> = { high: "danger", medium: "warning", low: "neutral" };
 
-/** The message that asks for a fix. What only the user knows is not made up. */
+/** The message that asks for a fix, or for each of many findings. What only the user knows is not made up. */
 export function request(finding: Finding): string {
+  if (!finding.fix) return `Please show me these findings: ${finding.next}.`;
   const ask = finding.fix.includes("<your-site>") ? " Ask me first which origins to allow." : "";
   return `Please fix this finding: ${finding.fix}${ask}`;
 }
@@ -33,25 +34,32 @@ export function FindingList({ found, heading: Heading, say }: FindingsProps) {
       {!found.findings.length && <Notice tone="success">No findings.</Notice>}
       <ol class="findings">
         {found.findings.map((finding) => (
-          <li key={`${finding.id} ${finding.rule} ${finding.reason}`} class="row">
+          <li key={`${finding.rule} ${finding.ids} ${finding.reason}`} class="row">
             <Heading>
               <Badge tone={TONES[finding.severity] ?? "danger"}>{finding.severity || "unrated"}</Badge>{" "}
-              <Text none="A token without a name">{finding.name}</Text>
+              {finding.count > 1 ? (
+                count(finding.count, "token")
+              ) : (
+                <Text none="A token without a name">{finding.name}</Text>
+              )}
             </Heading>
             <p>
               <Text limit={8000}>{finding.reason}</Text>
             </p>
             <p class="meta">
-              <code>
-                <Text>{finding.id}</Text>
-              </code>
+              {finding.ids.map((id) => (
+                <code key={id}>
+                  <Text>{id}</Text>
+                </code>
+              ))}
+              {finding.count > finding.ids.length && <span>and {finding.count - finding.ids.length} more</span>}
               <code>
                 <Text>{finding.rule}</Text>
               </code>
             </p>
-            {finding.fix && (
+            {(finding.fix || finding.next) && (
               <details>
-                <summary>Fix</summary>
+                <summary>{finding.fix ? "Fix" : "See each"}</summary>
                 {say ? (
                   <>
                     <Code label="The message">{request(finding)}</Code>
