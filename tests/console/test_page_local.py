@@ -229,6 +229,7 @@ async def test_it_works_with_a_keyboard_alone(person: Desk) -> None:
     call = deletion(person)
     await person.ask("delete_client_token", **call)
     page = await person.open()
+    await expect(page.locator("article")).to_be_visible()
     await page.keyboard.press("Tab")
     await expect(page.get_by_label("To approve, type the name")).to_be_focused()
     await page.keyboard.type("Marketing landing pages")

@@ -245,15 +245,8 @@ function Answer({ card, decide, onDecided }: AnswerProps) {
   }
 
   return (
-    <form
-      class="answer"
-      autocomplete="off"
-      noValidate
-      onSubmit={(event) => {
-        event.preventDefault();
-        void answer("approve");
-      }}
-    >
+    // Not a form: a sandbox that allows none, as hosts may set, would swallow its submission.
+    <section class="answer" aria-label="Your decision">
       <label for={input}>
         To approve, type the name{" "}
         <strong>
@@ -269,20 +262,22 @@ function Answer({ card, decide, onDecided }: AnswerProps) {
         autocapitalize="off"
         aria-invalid={error !== ""}
         aria-describedby={problem}
+        autocomplete="off"
         onInput={() => error && setError("")}
+        onKeyDown={(event) => event.key === "Enter" && !event.isComposing && void answer("approve")}
       />
       <p id={problem} class="error" role="alert">
         {error}
       </p>
       <div class="buttons">
-        <button type="submit" class="primary" aria-disabled={busy}>
+        <button type="button" class="primary" aria-disabled={busy} onClick={() => void answer("approve")}>
           Approve
         </button>
         <button type="button" aria-disabled={busy} onClick={() => void answer("deny")}>
           Deny
         </button>
       </div>
-    </form>
+    </section>
   );
 }
 
