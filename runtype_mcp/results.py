@@ -88,6 +88,16 @@ class TokenList(Result):
     note: str | None = None
 
 
+class AgentAndFlowList(Result):
+    columns: list[str] = ["kind", "id", "name", "status"]
+    rows: list[list[Cell]]
+    count: int
+    total: int
+    has_more: bool
+    next_offset: int | None = None
+    note: str | None = None
+
+
 class TokenResult(Result):
     client_token: Token
     next: str | None = None
@@ -242,7 +252,7 @@ def preview(result: type[Result], plan: Plan, policy: str) -> Result:
             "effects": [effect.sentence for effect in plan.effects],
             "undo": plan.undo,
             "confirm_call": plan.confirm_call(),
-            "note": f"Nothing was changed. {policy}",
+            "note": " ".join(part for part in (plan.note, "Nothing was changed.", policy) if part),
         }
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -19,19 +20,25 @@ from runtype_mcp import __version__
 from runtype_mcp.api.client import RuntypeClient, asgi_transport
 from runtype_mcp.console.mcp_apps import CONFIRM, page_extension, preview_meta, tool_meta
 from runtype_mcp.credentials import ApiKey
+from runtype_mcp.errors import ClientTokenError
 from runtype_mcp.identity import Identity, StaticKey
 from runtype_mcp.settings import Settings
 from runtype_mcp.storage.audit_log import AuditLog
 from runtype_mcp.storage.sqlite_state import SqliteState
 from runtype_mcp.storage.state import MemoryState, State
 from runtype_mcp.tools import SPECS
+from runtype_mcp.tools.completions import complete
 from runtype_mcp.tools.pipeline import build_tool
 from runtype_mcp.tools.prompts import add_prompts
 from runtype_mcp.tools.resources import add_resources, describe
-from runtype_mcp.tools.spec import Services, disabled_reason
+from runtype_mcp.tools.spec import Services, ToolContext, disabled_reason
 
 _STABLE = ("server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list")
 """What these say is fixed for the life of a process."""
+
+
+_request: ContextVar[ServerRequestContext[Any, Any]] = ContextVar("request")
+"""The request being answered, for completions: the SDK does not hand it to them."""
 
 
 class RuntypeServer(MCPServer[None]):
@@ -50,6 +57,7 @@ class RuntypeServer(MCPServer[None]):
 
     async def _mask(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Mask secrets in what a client names: a value in the place of a tool's name, a URI or a prompt's argument."""
+        _request.set(ctx)
         if not ctx.params or (ctx.method == "tools/call" and ctx.params.get("name") in self._known):
             return await call_next(ctx)
         taken_as_is = ("arguments", "inputResponses", "requestState") if ctx.method == "tools/call" else ()
@@ -64,6 +72,23 @@ class RuntypeServer(MCPServer[None]):
             return await super().get_prompt(name, arguments, context)
         except ValueError as exc:  # an unknown name or a missing argument, which the SDK takes for a crash
             raise MCPError(mcp_types.INVALID_PARAMS, str(exc)) from exc
+
+    def add_completions(self) -> None:
+        """Offer what a person may type for an argument of a prompt or of a resource's address."""
+
+        @self.completion()  # type: ignore[no-untyped-call, untyped-decorator]  # the SDK leaves it untyped
+        async def _complete(
+            ref: mcp_types.PromptReference | mcp_types.ResourceTemplateReference,
+            argument: mcp_types.CompletionArgument,
+            _: mcp_types.CompletionContext | None,
+        ) -> mcp_types.Completion:
+            mcp: Context[Any, Any] = Context(request_context=_request.get(), mcp_server=self)
+            try:
+                caller = await self.services.identity.caller(mcp)
+            except ClientTokenError:
+                return mcp_types.Completion(values=[])
+            context = ToolContext(self.services, caller, mcp)
+            return await complete(context, argument, ids=isinstance(ref, mcp_types.ResourceTemplateReference))
 
     async def list_tools(self) -> list[mcp_types.Tool]:
         # A forbidden tool stays callable, so that the refusal can say who decided; it is not offered.
@@ -123,6 +148,7 @@ def build_server(
     )
     add_resources(server, settings)
     add_prompts(server)
+    server.add_completions()
     return server
 
 

@@ -185,6 +185,7 @@ CASES: tuple[Case, ...] = (
     Case("List tokens", "Neither", "list_client_tokens", {}, None),
     Case("List a token's conversations", "Neither", "list_client_token_conversations", {}),
     Case("Audit all tokens", "Neither", "audit_client_tokens", {}, None),
+    Case("List agents and flows", "Neither", "list_agents_and_flows", {}, None),
 )
 
 COLUMNS: tuple[tuple[str, bool], ...] = (

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "hosts": {"runtype_mcp", "storage"},
     "server.py": {
         *("runtype_mcp", "console", "tools", "storage", "policy", "api", "sandbox", "identity", "credentials"),
-        "settings",
+        *("settings", "errors"),
     },
     "console": {"runtype_mcp", "listen", "tools", "storage", "policy", "results", "settings", "person"},
     "tools": {"runtype_mcp", "storage", "policy", "api", "results", "identity", "settings", "errors"},

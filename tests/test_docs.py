@@ -112,7 +112,7 @@ async def test_each_configuration_of_a_host_starts_the_server() -> None:
 
 
 def test_the_readme_lists_every_tool_in_order() -> None:
-    assert re.findall(r"^\| `(\w+_client_\w+)` \|", README, re.M) == [spec.name for spec in SPECS]
+    assert re.findall(r"^\| `(\w+_(?:client|agents)_\w+)` \|", README, re.M) == [spec.name for spec in SPECS]
 
 
 def test_the_readme_lists_every_setting() -> None:

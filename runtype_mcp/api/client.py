@@ -1,4 +1,4 @@
-"""`RuntypeClient`: one method per endpoint of `/v1/client-tokens`, typed in and out.
+"""`RuntypeClient`: one method per endpoint of `/v1/client-tokens`, and the lists of agents and flows; typed.
 
 Reads are retried; a write is repeated only where no byte of it can have left. One HTTP client serves every key: it is
 made at the first call, holds connections and no credentials, and is closed by `aclose`.
@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx2 as httpx
@@ -27,8 +27,11 @@ from runtype_mcp.api.responses import Method, from_response, parsed, unfinished
 T = TypeVar("T", bound=BaseModel)
 Transport = Callable[[], httpx.AsyncBaseTransport]
 
+AgentsOrFlows = Literal["agents", "flows"]
 PAGE = 200
 """Tokens a page: the most that the API gives."""
+CURSOR_PAGE = 100
+"""Agents or flows a page. The most that the API gives is not documented: whatever comes is taken."""
 MAX_PAGES = 1000
 """200,000 tokens. A longer list is taken for one that does not end."""
 TRIES = 3
@@ -163,6 +166,29 @@ class RuntypeClient:
         finally:
             if coming is not None:
                 coming.cancel()
+
+    async def iterate_agents_or_flows(self, kind: AgentsOrFlows) -> AsyncIterator[list[models.AgentOrFlow]]:
+        """GET /v1/agents or /v1/flows: all of them, a page at a time, by cursors."""
+        params, seen = {"limit": str(CURSOR_PAGE)}, set[str]()
+        while True:
+            try:
+                page = await self._call("GET", f"/v1/{kind}", models.AgentOrFlowPage, params=params)
+            except errors.MissingScope as exc:
+                # Which scope it takes is not documented, so none is named.
+                raise errors.MissingScope(f"The key may not list {kind}.", status=exc.status) from exc
+            except (errors.NotFound, errors.NotTheApi) as exc:
+                if exc.status != 404:
+                    raise
+                advice = "Ask the user for the ids."
+                raise errors.PermanentError(f"This API has no list of {kind}.", advice, status=404) from exc
+            yield page.data
+            cursor = page.pagination.next_cursor if page.pagination and page.pagination.has_more else None
+            if cursor is None:
+                return
+            if cursor in seen or len(seen) == MAX_PAGES:
+                raise errors.PermanentError(f"The API's list of {kind} does not end.")
+            seen.add(cursor)
+            params["cursor"] = cursor
 
     # The one way out.
 

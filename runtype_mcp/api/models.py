@@ -215,6 +215,24 @@ class Deleted(Response):
     success: bool
 
 
+class AgentOrFlow(Response):
+    """What a token may run. An agent's `config` may hold prompts and keys: it is dropped unread."""
+
+    id: str
+    name: str | None = None
+    status: str | None = None
+
+
+class CursorPagination(Response):
+    has_more: bool
+    next_cursor: str | None = None
+
+
+class AgentOrFlowPage(Response):
+    data: list[AgentOrFlow]
+    pagination: CursorPagination | None = None
+
+
 class Conversation(Response):
     """A conversation's outline. Names and messages are a visitor's text; some fields are untyped upstream."""
 

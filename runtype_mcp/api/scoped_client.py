@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Literal
 
 from runtype_mcp.api import models
-from runtype_mcp.api.client import RuntypeClient
+from runtype_mcp.api.client import AgentsOrFlows, RuntypeClient
 from runtype_mcp.errors import MissingScope, OutsideEnvironment
 
 Scope = Literal["read", "write", "delete", "reveal"]
@@ -48,6 +48,12 @@ class ScopedClient:
         self._require("read")
         async for page in self._client.iterate_client_tokens():
             yield self._within(page)
+
+    async def iterate_agents_or_flows(self, kind: AgentsOrFlows) -> AsyncIterator[list[models.AgentOrFlow]]:
+        """All agents or flows, a page at a time. They belong to no environment."""
+        self._require("read")
+        async for page in self._client.iterate_agents_or_flows(kind):
+            yield page
 
     async def get_client_token(self, token_id: str) -> models.ClientToken:
         self._require("read")

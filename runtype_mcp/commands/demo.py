@@ -23,7 +23,7 @@ from runtype_mcp import __version__
 from runtype_mcp.commands.output import console, failed, print_json, say
 from runtype_mcp.policy.redaction import hint
 
-AGENT = "agent_01kxvr4cjsf6f941tg3n2mbnrb"
+AGENT = "Customer support"
 SITE = "https://shop.example"
 NAME = "Demo shop chat"
 VARIABLE = ".env:RUNTYPE_CLIENT_TOKEN"
@@ -157,6 +157,10 @@ async def _read(walk: Walk) -> None:
 
 
 async def _create(walk: Walk) -> str:
+    walk.step("Find what a token can run, by name")
+    found = await walk.call("list_agents_and_flows", name_contains="support")
+    walk.check("the agent, with its id", [row[2] for row in found.get("rows", [])] == [AGENT])
+
     new = {"name": NAME, "agent_ids": AGENT}
     walk.step("Create a token, and have its value written where it belongs: not into this conversation")
     into: dict[str, Any] = {"deliver": "env_file", "env_file": VARIABLE}

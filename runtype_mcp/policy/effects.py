@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from runtype_mcp.api.models import LIMITS, ClientToken
 from runtype_mcp.policy import origins
 from runtype_mcp.policy.redaction import PATTERNS_ONLY, Redactor
-from runtype_mcp.policy.sanitize import sanitize_line
+from runtype_mcp.policy.sanitize import for_question, sanitize_line
 from runtype_mcp.policy.visible import visible
 
 Change = Mapping[str, Any]
@@ -74,15 +74,19 @@ def creating(
     return _worst_first([*found, *_following_preview(target_alias if live else None)])
 
 
-def updating(token: ClientToken, change: Change, redactor: Redactor = PATTERNS_ONLY) -> list[Effect]:
+def updating(
+    token: ClientToken, change: Change, redactor: Redactor = PATTERNS_ONLY, names: Mapping[str, str] | None = None
+) -> list[Effect]:
     """The effects of an update, worst first.
 
     Args:
         token: as it is now.
         change: the fields that are given, by their names in Python.
         redactor: the caller's, which knows the caller's own key.
+        names: of agents and flows, by their ids, as far as they are known.
     """
-    found = [effect for rule in (_activity, _origins, _ids, _limits, _answers) for effect in rule(token, change)]
+    found = [effect for rule in (_activity, _origins, _limits) for effect in rule(token, change)]
+    found += [effect for rule in (_ids, _answers) for effect in rule(token, change, names or {})]
     before = token.config or {}
     config = {key: value for key, value in change.get("config", {}).items() if before.get(key) != value}
     found += _publishing(config, redactor)
@@ -126,14 +130,22 @@ def _origins(token: ClientToken, change: Change) -> Iterator[Effect]:
         yield Effect("outage", "high", "Pages on every site that the new list does not name stop working.")
 
 
-def _ids(token: ClientToken, change: Change) -> Iterator[Effect]:
+def labels(ids: Collection[str], names: Mapping[str, str]) -> str:
+    """Agents or flows for a sentence: by name and id where the name is known, else by id."""
+    return ", ".join(
+        f'"{for_question(names[item], "without a name")}" ({_join([item])})' if item in names else _join([item])
+        for item in ids
+    )
+
+
+def _ids(token: ClientToken, change: Change, names: Mapping[str, str]) -> Iterator[Effect]:
     for field, noun in (("agent_ids", "agent"), ("flow_ids", "flow")):
         before = getattr(token, field)
         after = change.get(field, before)
         if gained := [item for item in after if item not in before]:
-            yield Effect("exposure", "medium", f"Visitors gain the use of {noun} {_join(gained)}.")
+            yield Effect("exposure", "medium", f"Visitors gain the use of {noun} {labels(gained, names)}.")
         if lost := [item for item in before if item not in after]:
-            yield Effect("outage", "high", f"{_all(token)} that use {noun} {_join(lost)} stop working.")
+            yield Effect("outage", "high", f"{_all(token)} that use {noun} {labels(lost, names)} stop working.")
 
 
 def _limits(token: ClientToken, change: Change) -> Iterator[Effect]:
@@ -151,7 +163,7 @@ def _limits(token: ClientToken, change: Change) -> Iterator[Effect]:
             yield Effect("outage", "medium", f"The {words} falls from {before} to {after}, so visitors may be cut off.")
 
 
-def _answers(token: ClientToken, change: Change) -> Iterator[Effect]:
+def _answers(token: ClientToken, change: Change, names: Mapping[str, str]) -> Iterator[Effect]:
     """What answers visitors. An alias and a version exclude each other, so one that is given ends the other."""
     old_flow = token.default_flow_id
     flow = change.get("default_flow_id", old_flow)
@@ -160,7 +172,9 @@ def _answers(token: ClientToken, change: Change) -> Iterator[Effect]:
     if not token.is_live:
         return
     if old_flow and flow and flow != old_flow:
-        sentence = f"{_all(token)} that name no flow run flow {_join([flow])} instead of {_join([old_flow])}."
+        sentence = (
+            f"{_all(token)} that name no flow run flow {labels([flow], names)} instead of {labels([old_flow], names)}."
+        )
         yield Effect("outage", "medium", sentence)
     alias, version = change.get("target_alias"), change.get("target_version_id")
     left = []

@@ -1,9 +1,11 @@
-"""The eight client-token endpoints as a Starlette app, faithful to Runtype's API on the wire."""
+"""The eight client-token endpoints, and the lists of agents and flows, as a Starlette app, faithful to Runtype's API
+on the wire.
+"""
 
 import json
 import re
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -20,14 +22,15 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .rules import ApiError, created, page, updated, warnings
-from .seed import seed, stamp, utc_now
+from .rules import ApiError, created, cursor, cursor_page, page, updated, warnings
+from .seed import seed, seeded_agents, seeded_flows, stamp, utc_now
 from .store import Json, Record, Store, digest, ulid
 
 Operation = Callable[[Request, Any], tuple[int, Json]]
 
 _TOKEN_ID = re.compile(r"ct_(?!live_|test_)[A-Za-z0-9_-]{1,125}")
 _MAY_NOT = {"rt_test_read_only": ("POST", "PUT", "DELETE"), "rt_test_no_delete": ("DELETE",)}
+_MAY_NOT_LIST = {"rt_test_no_lists": ("/v1/agents", "/v1/flows"), "rt_test_no_flows": ("/v1/flows",)}
 _DEEPEST = 100  # Python copies and writes nested objects with a function call or three for each level
 _NOT_IN_REGENERATED = {
     *("productSurfaceId", "rateLimitPerMinute", "rateLimitPerHour", "maxMessagesPerSession"),
@@ -35,16 +38,23 @@ _NOT_IN_REGENERATED = {
 }
 
 
-def create_app(store: Store | None = None, *, keys: Collection[str] | None = None) -> Starlette:
+def create_app(
+    store: Store | None = None,
+    *,
+    keys: Collection[str] | None = None,
+    agents: Sequence[Json] | None = None,
+    flows: Sequence[Json] | None = None,
+) -> Starlette:
     """The sandbox API over `store`; None makes a seeded one in memory.
 
     `keys`: the API keys that work; None lets every key in that starts with `rt_`. `rt_test_read_only` may
-    only read, and `rt_test_no_delete` may not delete.
+    only read, `rt_test_no_delete` may not delete, `rt_test_no_lists` may list neither agents nor flows, and
+    `rt_test_no_flows` no flows. `agents`, `flows`: what their lists hold; None is the seeds.
     """
     if store is None:
         store = Store()
         seed(store)
-    api = _Api(store)
+    api = _Api(store, seeded_agents() if agents is None else agents, seeded_flows() if flows is None else flows)
 
     def route(path: str, **operations: Operation) -> Route:
         async def respond(request: Request) -> Response:
@@ -69,6 +79,8 @@ def create_app(store: Store | None = None, *, keys: Collection[str] | None = Non
             route(f"{one}/token", GET=api.get_client_token_value),
             route(f"{one}/regenerate", POST=api.regenerate_client_token),
             route(f"{one}/conversations", GET=api.list_conversations),
+            route("/v1/agents", GET=api.list_agents),
+            route("/v1/flows", GET=api.list_flows),
             Route("/openapi.json", _description),
         ],
         middleware=[Middleware(_RawPath)],
@@ -132,15 +144,21 @@ def _authorize(request: Request, keys: Collection[str] | None) -> None:
     known = key.startswith("rt_") if keys is None else key in keys
     if scheme.lower() != "bearer" or not known:
         raise ApiError(401, "Unauthorized", {"www-authenticate": 'Bearer realm="Runtype API"'})
-    if request.method in _MAY_NOT.get(key, ()):
+    if request.method in _MAY_NOT.get(key, ()) or request.url.path in _MAY_NOT_LIST.get(key, ()):
         raise ApiError(403, "Insufficient permissions")
 
 
 class _Api:
     """One method per endpoint: a request and its JSON body make a status and an answer, or an ApiError."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, agents: Sequence[Json], flows: Sequence[Json]) -> None:
+        self._store, self._agents, self._flows = store, agents, flows
+
+    def list_agents(self, request: Request, body: Any) -> tuple[int, Json]:
+        return 200, _by_cursor(request.query_params, self._agents)
+
+    def list_flows(self, request: Request, body: Any) -> tuple[int, Json]:
+        return 200, _by_cursor(request.query_params, self._flows)
 
     def list_client_tokens(self, request: Request, body: Any) -> tuple[int, Json]:
         limit, offset = page(request.query_params, most=200)
@@ -208,6 +226,23 @@ def _shown(record: Record) -> Json:
     # When the real API fills `tokenValue` is undocumented; the sandbox does both, so that clients expect either.
     value = record.value if record.token["environment"] == "test" else None
     return record.token | {"tokenValue": value, "organizationId": f"org_{ulid(digest('organization'))}"}
+
+
+def _by_cursor(query: Mapping[str, str], entries: Sequence[Json]) -> Json:
+    limit, offset = cursor_page(query, most=100)
+    wanted = query.get("search", "").casefold()
+    found = [entry for entry in entries if wanted in entry["name"].casefold()]
+    more, before = offset + limit < len(found), max(0, offset - limit)
+    pagination = {
+        "limit": limit,
+        "hasMore": more,
+        "hasPrev": offset > 0,
+        "nextCursor": cursor(offset + limit) if more else None,
+        "prevCursor": cursor(before) if offset else None,
+        "currentOffset": offset,
+    }
+    counted = {"totalCount": len(found)} if query.get("includeCount") == "true" else {}
+    return {"data": found[offset : offset + limit], "pagination": pagination | counted}
 
 
 def _pagination(limit: int, offset: int, total: int) -> Json:

@@ -1,5 +1,6 @@
 """What the API accepts in a body or a query, and how it says no."""
 
+import base64
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -149,6 +150,24 @@ def page(query: Mapping[str, str], most: int) -> tuple[int | None, int]:
     if problems:
         raise ApiError(400, "Invalid parameters", details=problems)
     return int(query["limit"]) if "limit" in query else None, int(query.get("offset", 0))
+
+
+def cursor(offset: int) -> str:
+    """The cursor of the page that begins at `offset`. Clients pass it back as it is."""
+    return base64.urlsafe_b64encode(f"from {offset}".encode()).decode()
+
+
+def cursor_page(query: Mapping[str, str], most: int) -> tuple[int, int]:
+    """`limit` (default 20, 1 to `most`) and the offset that `cursor` stands for. ApiError 400."""
+    limit, _ = page({"limit": query.get("limit", "20")}, most)
+    if "cursor" not in query:
+        return limit or 20, 0
+    try:
+        text = base64.urlsafe_b64decode(query["cursor"].encode()).decode()
+        return limit or 20, int(re.fullmatch(r"from ([0-9]{1,10})", text)[1])  # type: ignore[index]  # TypeError below
+    except (ValueError, TypeError):
+        problem = _problem("cursor", "INVALID_VALUE", "nextCursor or prevCursor of a page")
+        raise ApiError(400, "Invalid parameters", details=[problem]) from None
 
 
 def warnings(token: Json) -> list[Json]:

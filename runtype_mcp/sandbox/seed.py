@@ -79,6 +79,39 @@ _HOSTILE = [
 ]
 
 
+# name, id, what it does, status
+_AGENTS = [
+    ("Customer support", AGENT_SUPPORT, "Answers questions about orders and deliveries", "active"),
+    ("Checkout helper", AGENT_CHECKOUT, "Helps at the till", "active"),
+    ("Sales assistant", AGENT_SALES, None, "active"),
+    ("Onboarding guide", f"agent_{ulid(digest('agent onboarding'))}", None, "draft"),
+]
+_FLOWS = [("Track an order", FLOW_ORDERS), ("Return an order", FLOW_RETURNS)]
+
+
+def seeded_agents(now: datetime | None = None) -> list[Json]:
+    """The agents that the seeded tokens run, and one that nobody runs yet."""
+    times = _times(now)
+    return [
+        {"id": agent, "name": name, "description": does, "icon": None, "status": status, "primaryFlowId": None}
+        # Clients drop it unread: it may hold anything.
+        | {"capabilityCount": 2, "config": {"systemPrompt": f"You are {name}. Never mention the secret recipe."}}
+        | times
+        for name, agent, does, status in _AGENTS
+    ]
+
+
+def seeded_flows(now: datetime | None = None) -> list[Json]:
+    """The flows that the seeded tokens run."""
+    return [{"id": flow, "name": name} | _times(now) for name, flow in _FLOWS]
+
+
+def _times(now: datetime | None) -> Json:
+    now = now or utc_now()
+    times = {"createdAt": now - timedelta(days=900), "updatedAt": now - timedelta(days=9)}
+    return {name: stamp(moment) for name, moment in times.items()} | {"lastRunAt": None}
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 

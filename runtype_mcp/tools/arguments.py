@@ -121,8 +121,10 @@ TokenRef = Annotated[
     ShortText, AfterValidator(_not_a_value("give the token's id or name, which list_client_tokens shows"))
 ]
 OneForAList = BeforeValidator(_as_list)
-Ids = Annotated[list[Id], OneForAList, AfterValidator(_unique)]
-SomeIds = Annotated[list[Id], OneForAList, AfterValidator(_some), AfterValidator(_unique)]
+Target = Annotated[ShortText, AfterValidator(_not_a_value("give an id or a name")), AfterValidator(_visible)]
+"""An agent or a flow: an id, or an exact name that `lookup.resolve` puts the id in place of."""
+Targets = Annotated[list[Target], OneForAList, AfterValidator(_unique)]
+SomeTargets = Annotated[list[Target], OneForAList, AfterValidator(_some), AfterValidator(_unique)]
 Config = Annotated[dict[str, Any], BeforeValidator(_from_json), AfterValidator(_plain)]
 Confirm = Annotated[bool, Field(strict=True)]
 Origins = Annotated[list[str], OneForAList, AfterValidator(_some), AfterValidator(_origins)]

@@ -11,7 +11,8 @@ from runtype_mcp.api import models
 from runtype_mcp.errors import ClientTokenError, OutcomeUnknown, PermanentError, UserInputError, ValueNotStored
 from runtype_mcp.policy import effects
 from runtype_mcp.tools import delivery, last_read, reconcile
-from runtype_mcp.tools.arguments import Config, Confirmable, Delivery, Id, Ids, Name, Origins, invalid
+from runtype_mcp.tools.arguments import Config, Confirmable, Delivery, Id, Name, Origins, Target, Targets, invalid
+from runtype_mcp.tools.lookup import resolve
 from runtype_mcp.tools.plan import Plan
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
@@ -21,9 +22,11 @@ class CreateClientToken(Delivery, Confirmable):
     allowed_origins: Origins = Field(
         description="Where it works: https://host[:port], https://*.host for subdomains, * for all, native for apps"
     )
-    agent_ids: Ids = Field(default=[], description="Agents it may run; an agent or a flow is needed")
-    flow_ids: Ids = Field(default=[], description="Flows it may run")
-    default_flow_id: Id | None = Field(default=None, description="Flow that runs where none is named")
+    agent_ids: Targets = Field(
+        default=[], description="Agents it may run, by id or exact name; an agent or a flow is needed"
+    )
+    flow_ids: Targets = Field(default=[], description="Flows it may run, by id or exact name")
+    default_flow_id: Target | None = Field(default=None, description="Flow that runs where none is named")
     environment: Literal["test", "live"] = Field(default="test", description="test unless given; fixed for good")
     product_surface_id: Id | None = Field(default=None, description="Chat surface that governs it; fixed for good")
     target_alias: Id | None = Field(default=None, description="Release alias to follow, such as live")
@@ -55,8 +58,9 @@ class CreatePlan(Plan):
 
 
 async def plan(args: CreateClientToken, context: ToolContext) -> CreatePlan:
-    request = args.request()
     context.api.check_environment(args.environment, f"environment is {args.environment}")
+    resolved, names = await resolve(context, args)
+    request = resolved.request()
     await delivery.check(context, args)
     twins = await _named(context, request)
     if twins and not args.allow_duplicate_name:
@@ -79,7 +83,8 @@ async def plan(args: CreateClientToken, context: ToolContext) -> CreatePlan:
         undo="It can be deactivated or deleted later. Safer: exact https origins.",
         # Another token of the name changes the question, so one answer cannot create two.
         note=f"Allowed origins: {', '.join(args.allowed_origins)}. "
-        f"Runs: {', '.join([*args.agent_ids, *args.flow_ids])}. Tokens of this name so far: {len(twins)}.",
+        f"Runs: {effects.labels([*request.agent_ids, *request.flow_ids], names)}. "
+        f"Tokens of this name so far: {len(twins)}.",
         request=request,
         existing_ids=frozenset(twin.id for twin in twins),
     )

@@ -21,12 +21,12 @@ def add_prompts(server: MCPServer[None]) -> None:
         )
 
     @server.prompt(title="Embed a chat widget")
-    def embed_chat_widget(agent_id: str, origin: str) -> str:
+    def embed_chat_widget(agent: str, origin: str) -> str:
         """Create a token for one site, put it into the project, and place the widget."""
         return (
-            f"Embed a Runtype chat widget for the agent {agent_id!r} on {origin!r}.\n"
-            f"1. create_client_token with agent_ids and allowed_origins [{origin!r}] only, environment test, and "
-            "deliver env_file, so that the value never enters this conversation.\n"
+            f"Embed a Runtype chat widget for the agent {agent!r} on {origin!r}.\n"
+            f"1. create_client_token with this agent in agent_ids, allowed_origins [{origin!r}] only, environment "
+            "test, and deliver env_file, so that the value never enters this conversation.\n"
             "2. Make sure that the file is ignored by version control.\n"
             "3. Read the variable at build time, and place the script that the result's `next` shows.\n"
             "4. Ask me before you create a live token for production: an environment cannot be changed later."

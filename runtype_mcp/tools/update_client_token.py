@@ -15,30 +15,31 @@ from runtype_mcp.tools.arguments import (
     TOKEN,
     Config,
     Id,
-    Ids,
     Name,
     NameConfirmed,
     OneForAList,
     Origins,
-    SomeIds,
+    SomeTargets,
+    Target,
+    Targets,
     TokenRef,
     invalid,
 )
-from runtype_mcp.tools.lookup import find
+from runtype_mcp.tools.lookup import find, resolve
 from runtype_mcp.tools.plan import Plan
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
 
 Clearable = Literal["default_flow_id", "target_alias", "target_version_id"]
-_ALL = "The complete new list"
+_ALL = "The complete new list, by id or exact name"
 
 
 class UpdateClientToken(NameConfirmed):
     client_token: TokenRef = TOKEN
     name: Name | None = None
     allowed_origins: Origins | None = Field(default=None, description="The complete new list")
-    agent_ids: Ids | None = Field(default=None, description=_ALL)
-    flow_ids: SomeIds | None = Field(default=None, description=_ALL)
-    default_flow_id: Id | None = None
+    agent_ids: Targets | None = Field(default=None, description=_ALL)
+    flow_ids: SomeTargets | None = Field(default=None, description=_ALL)
+    default_flow_id: Target | None = None
     is_active: bool | None = Field(default=None, description="false stops the token, reversibly")
     target_alias: Id | None = Field(default=None, description="Release alias to follow, such as live")
     target_version_id: Id | None = Field(default=None, description="Agent version to pin instead")
@@ -84,21 +85,25 @@ async def plan(args: UpdateClientToken, context: ToolContext) -> Plan:
     if not args.clear and not args.model_fields_set & models.UpdateClientToken.model_fields.keys():
         raise UserInputError("No field to update is given.", "Give at least one.", changed=NOT_SENT)
     token = await find(context, args.client_token)
+    resolved, names = await resolve(context, args)
     try:
-        change = args.change(token)
+        change = resolved.change(token)
         models.UpdateClientToken(**change)
     except ValidationError as exc:
         raise invalid(exc, list(UpdateClientToken.model_fields)) from None
     except ValueError as exc:
         raise UserInputError(f"{exc}.", "Correct the arguments.", changed=NOT_SENT) from None
+    runs = [*change.get("agent_ids", []), *change.get("flow_ids", [])]
     return Plan.on(
         token,
         operation="update_client_token",
         verb="Update",
         arguments=args.given | {"client_token": token.id},
         changes=change,
-        effects=tuple(effects.updating(token, change, context.caller.redactor)),
+        effects=tuple(effects.updating(token, change, context.caller.redactor, names)),
         undo="The settings before can be put back with another update.",
+        # What a name stands for now. An approval is bound to it, so a name that moves on is asked about again.
+        note=f"Runs: {effects.labels(runs, names)}." if names and runs else "",
     )
 
 

@@ -9,6 +9,7 @@ const TOOLS = [
   "delete_client_token",
   "get_client_token",
   "get_client_token_value",
+  "list_agents_and_flows",
   "list_client_token_conversations",
   "list_client_tokens",
   "regenerate_client_token",
@@ -63,7 +64,7 @@ export async function journey(client, person, label) {
   const sure = { ...one, confirm: true, expected_name: name };
   let agent, value;
 
-  await check("the nine tools are listed", async () => {
+  await check("the ten tools are listed", async () => {
     const names = (await client.listTools()).tools.map((tool) => tool.name).sort();
     same(names, TOOLS);
   });

@@ -28,6 +28,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "get_client_token_value": {"client_token": NAME},
     "list_client_token_conversations": {"client_token": NAME, "limit": 100},
     "audit_client_tokens": {},
+    "list_agents_and_flows": {},
     "create_client_token": {"name": "New", "allowed_origins": ["https://new.example"], "agent_ids": [AGENT]},
     "update_client_token": CONFIRMED | {"name": "Renamed", "is_active": False},
     "delete_client_token": CONFIRMED,

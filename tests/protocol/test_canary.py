@@ -153,6 +153,8 @@ def ways(key: str) -> list[Way]:
         Way("list_client_token_conversations", plain),
         Way("list_client_token_conversations", opened | {"flow_id": ARGUMENT}),
         Way("audit_client_tokens"),
+        Way("list_agents_and_flows"),
+        Way("list_agents_and_flows", {"name_contains": f"{ARGUMENT} {key}"}),
     ]
     # The server's own key is refused in any argument, before anything is sent.
     return [Way(way.tool, way.arguments, sends=False) if key in repr(way.arguments) else way for way in tried]

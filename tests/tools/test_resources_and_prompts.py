@@ -113,7 +113,7 @@ async def test_an_unknown_resource_is_a_protocol_error(api: Api, era: str) -> No
 
 ARGUMENTS = {
     "rotate_client_token": {"client_token": "Shop"},
-    "embed_chat_widget": {"agent_id": "agent_1", "origin": "https://shop.example"},
+    "embed_chat_widget": {"agent": "Support", "origin": "https://shop.example"},
 }
 
 
@@ -157,7 +157,7 @@ async def test_a_rotation_keeps_the_old_token_until_the_user_says_so(api: Api, e
     ("name", "arguments", "says"),
     [
         ("rotate_client_token", None, "Missing required arguments: {'client_token'}"),
-        ("embed_chat_widget", {"origin": "https://shop.example"}, "Missing required arguments: {'agent_id'}"),
+        ("embed_chat_widget", {"origin": "https://shop.example"}, "Missing required arguments: {'agent'}"),
         ("rotate", {}, "Unknown prompt: rotate"),
     ],
 )

@@ -104,6 +104,7 @@ async def walk(framework: Framework, label: str) -> Checks:
         more: dict[str, Json] = {
             "audit_client_tokens": {},
             "create_client_token": new,
+            "list_agents_and_flows": {},
             "list_client_tokens": {},
             "update_client_token": {"client_token": name, "is_active": False},
         }
@@ -169,7 +170,7 @@ async def walk(framework: Framework, label: str) -> Checks:
     async def unchanged() -> None:
         same(await ok("list_client_tokens", {"detail": "full"}), before)
 
-    await checks("the nine tools convert", all_convert)
+    await checks("the ten tools convert", all_convert)
     await checks.of_each("a converted tool says of its arguments all that a listed one does", LISTED, converts)
     await checks("tokens are listed without a value", lists)
     await checks("a token is created", creates)
