@@ -38,7 +38,7 @@ _STABLE = ("server/discover", "tools/list", "prompts/list", "resources/list", "r
 
 
 _request: ContextVar[ServerRequestContext[Any, Any]] = ContextVar("request")
-"""The request being answered, for completions: the SDK does not hand it to them."""
+"""The request being answered, for completions and resources: the SDK does not hand it to them."""
 
 
 class RuntypeServer(MCPServer[None]):
@@ -73,6 +73,15 @@ class RuntypeServer(MCPServer[None]):
         except ValueError as exc:  # an unknown name or a missing argument, which the SDK takes for a crash
             raise MCPError(mcp_types.INVALID_PARAMS, str(exc)) from exc
 
+    async def current_context(self) -> ToolContext:
+        """What is at hand for the request that is being answered.
+
+        Raises:
+            ClientTokenError: who calls cannot be found out.
+        """
+        mcp: Context[Any, Any] = Context(request_context=_request.get(), mcp_server=self)
+        return ToolContext(self.services, await self.services.identity.caller(mcp), mcp)
+
     def add_completions(self) -> None:
         """Offer what a person may type for an argument of a prompt or of a resource's address."""
 
@@ -82,12 +91,10 @@ class RuntypeServer(MCPServer[None]):
             argument: mcp_types.CompletionArgument,
             _: mcp_types.CompletionContext | None,
         ) -> mcp_types.Completion:
-            mcp: Context[Any, Any] = Context(request_context=_request.get(), mcp_server=self)
             try:
-                caller = await self.services.identity.caller(mcp)
+                context = await self.current_context()
             except ClientTokenError:
                 return mcp_types.Completion(values=[])
-            context = ToolContext(self.services, caller, mcp)
             return await complete(context, argument, ids=isinstance(ref, mcp_types.ResourceTemplateReference))
 
     async def list_tools(self) -> list[mcp_types.Tool]:
@@ -146,7 +153,7 @@ def build_server(
         extensions=[page_extension(), *extensions],
         cache_hints=dict.fromkeys(_STABLE, CacheHint(ttl_ms=3_600_000, scope="private")),
     )
-    add_resources(server, settings)
+    add_resources(server, settings, server.current_context)
     add_prompts(server)
     server.add_completions()
     return server

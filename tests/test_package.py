@@ -36,3 +36,12 @@ def test_the_wheel_brings_the_package_and_its_types_and_no_tests() -> None:
     brought = {file.parts[0] for file in importlib.metadata.files("runtype-mcp") or []}
     assert {folder for folder in brought if not folder.startswith("runtype_mcp-") and folder != ".."} == {"runtype_mcp"}
     assert (INSTALLED / "py.typed").is_file()
+
+
+def test_the_wheel_brings_the_documentation() -> None:
+    pages = sorted((CHECKOUT.parent / "docs").rglob("*.md"))
+    assert pages
+    for page in pages:
+        installed = INSTALLED / "docs" / page.relative_to(CHECKOUT.parent / "docs")
+        assert installed.is_file(), f"{page.name} is not in the wheel, or not installed: {AGAIN}"
+        assert installed.read_bytes() == page.read_bytes(), f"{page.name} has changed since: {AGAIN}"

@@ -12,6 +12,8 @@ from runtype_mcp.errors import ClientTokenError
 from runtype_mcp.policy.sanitize import sanitize_line
 from runtype_mcp.tools.list_agents_and_flows import LIST_AGENTS_AND_FLOWS
 from runtype_mcp.tools.list_client_tokens import LIST
+from runtype_mcp.tools.prompts import FRAMEWORKS
+from runtype_mcp.tools.resources import documents
 from runtype_mcp.tools.spec import ToolContext, disabled_reason
 
 MOST = 100
@@ -31,6 +33,10 @@ async def complete(context: ToolContext, argument: mcp_types.CompletionArgument,
             case "agent" | "flow" if not disabled_reason(LIST_AGENTS_AND_FLOWS, context.settings):
                 kind: AgentsOrFlows = "agents" if argument.name == "agent" else "flows"
                 known = [(a.id, a.name) async for page in context.api.iterate_agents_or_flows(kind) for a in page]
+            case "page":
+                known = [(page, page) for page in documents()]
+            case "framework":
+                known = [(framework, framework) for framework in FRAMEWORKS]
             case _:
                 known = []
     except ClientTokenError:

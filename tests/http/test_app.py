@@ -59,7 +59,7 @@ async def test_both_eras_are_served_at_one_address(url: str, era: str) -> None:
         result = await client.call_tool("list_client_tokens", {"limit": 3})
         assert result.structured_content is not None
         assert result.structured_content["count"] == 3
-        assert (await client.read_resource("runtype-mcp://policy")).contents
+        assert (await client.read_resource("runtype://policy")).contents
 
 
 async def test_a_client_that_negotiates_gets_the_newest_era(url: str) -> None:

@@ -487,7 +487,7 @@ async def test_no_protocol_error_gives_a_secret_away(setup: Setup) -> None:
             "a completion": lambda: client.complete(
                 mcp_types.PromptReference(name=said), {"name": said, "value": said}
             ),
-            "the policy": lambda: client.read_resource("runtype-mcp://policy"),
+            "the policy": lambda: client.read_resource("runtype://policy"),
         }
         for what, request in requests.items():
             stand.reset()

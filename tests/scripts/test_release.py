@@ -260,7 +260,7 @@ def test_the_bundle_says_what_the_package_is() -> None:
     assert sorted(tool["name"] for tool in manifest["tools"]) == sorted(spec.name for spec in (*SPECS, CONFIRM))
     assert (ROOT / manifest["icon"]).is_file()
     kept = re.findall(r"^!/(.+)$", (ROOT / ".mcpbignore").read_text("utf-8"), re.M)
-    assert {"icon.png", "manifest.json", "pyproject.toml", "README.md", "LICENSE", "runtype_mcp"} == set(kept)
+    assert {"icon.png", "manifest.json", "pyproject.toml", "README.md", "LICENSE", "docs", "runtype_mcp"} == set(kept)
 
 
 # The workflow that releases

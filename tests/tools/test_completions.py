@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from mcp_types import PromptReference
+from mcp_types import PromptReference, ResourceTemplateReference
 
 from tests.confirmations import put
 from tests.support import Api, McpClient, mcp_client, seed_many
@@ -14,7 +14,9 @@ pytestmark = pytest.mark.anyio
 ROTATE, EMBED = PromptReference(name="rotate_client_token"), PromptReference(name="embed_chat_widget")
 
 
-async def completed(model: McpClient, ref: PromptReference, name: str, typed: str) -> list[str]:
+async def completed(
+    model: McpClient, ref: PromptReference | ResourceTemplateReference, name: str, typed: str
+) -> list[str]:
     return (await model.client.complete(ref, {"name": name, "value": typed})).completion.values
 
 
@@ -35,6 +37,15 @@ async def test_agents_are_completed(api: Api, era: str) -> None:
         assert await completed(model, EMBED, "agent", "t 2") == ["Agent 2"]
         assert await completed(model, EMBED, "agent", "agent_000001") == ["Agent 1"]
         assert await completed(model, EMBED, "origin", "https") == []
+
+
+async def test_addresses_are_completed_by_ids_and_pages_by_name(api: Api, era: str) -> None:
+    target = put(api.store, name="Shop A")
+    one, page = (ResourceTemplateReference(uri=f"runtype://{path}") for path in ("client-tokens/{id}", "docs/{page}"))
+    async with mcp_client(api, era) as model:
+        assert await completed(model, one, "id", "shop") == [target]
+        assert await completed(model, page, "page", "safe") == ["safety"]
+        assert await completed(model, EMBED, "framework", "V") == ["vite"]
 
 
 async def test_at_most_a_hundred_are_given_and_all_are_counted(api: Api, era: str) -> None:

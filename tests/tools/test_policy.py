@@ -525,7 +525,7 @@ async def test_the_instructions_tell_the_policy(api: Api, mode: str, policy: str
         instructions = model.client.instructions
         assert instructions is not None
         assert said(policy) in instructions
-        assert "runtype-mcp://" not in instructions, "many hosts let no model read a resource"
+        assert "://" not in instructions, "many hosts let no model read a resource"
         assert "live tokens" not in instructions
     async with mcp_client(api, mode, RUNTYPE_MCP_APPROVAL="auto", RUNTYPE_MCP_APPROVAL_LIVE=policy) as model:
         instructions = model.client.instructions
@@ -542,7 +542,7 @@ async def test_the_instructions_tell_what_is_out_of_reach(api: Api) -> None:
 
 
 async def resource(model: McpClient) -> str:
-    (content,) = (await model.client.read_resource("runtype-mcp://policy")).contents
+    (content,) = (await model.client.read_resource("runtype://policy")).contents
     assert isinstance(content, mcp_types.TextResourceContents)
     return content.text
 
