@@ -23,8 +23,8 @@ MAY_IMPORT = {
     "__main__.py": {"cli"},
     "cli.py": {"runtype_mcp", "stdio", "commands"},
     "commands": {
-        *("runtype_mcp", "stdio", "http", "server", "sandbox", "hosts", "tools", "storage", "policy", "api"),
-        *("results", "identity", "credentials", "keyring_access", "settings", "errors", "person", "console"),
+        *("runtype_mcp", "stdio", "http", "server", "sandbox", "hosts", "tools", "storage", "policy", "api", "results"),
+        *("identity", "credentials", "keyring_access", "settings", "environment", "errors", "person", "console"),
     },
     "http": {"runtype_mcp", "server", "listen"},
     "stdio": {"runtype_mcp", "server", "credentials", "settings", "environment"},

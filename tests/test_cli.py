@@ -22,8 +22,8 @@ from tests.processes import TIMEOUT, Process, environment, on_terminal, run, sta
 from tests.support import KEY, Api
 
 COMMANDS = (
-    *("stdio", "http", "install", "uninstall", "demo", "sandbox", "login", "logout", "whoami", "approvals", "approve"),
-    *("audit", "settings"),
+    *("stdio", "http", "install", "uninstall", "demo", "sandbox", "login", "logout", "whoami", "doctor", "approvals"),
+    *("approve", "audit", "settings"),
     "completion",
 )
 VALUE = "ct_live_flow01k7_0123456789abcdef0123456789abcdef"
@@ -143,6 +143,7 @@ def test_every_shell_has_a_script_that_names_the_commands(shell: str, capsys: py
         (["login"], ["--file", "--base-url", "--profile"]),
         (["logout"], ["--base-url", "--profile"]),
         (["whoami"], ["--base-url", "--profile", "--json"]),
+        (["doctor"], ["--sandbox", "--read-only", "--base-url", "--profile", "--json"]),
         (["approvals"], ["--json"]),
         (["approve"], ["CODE", "--profile"]),
         (["settings"], ["--json"]),

@@ -12,7 +12,8 @@ import itertools
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -22,7 +23,8 @@ from pydantic import BaseModel
 
 from runtype_mcp import __version__, errors
 from runtype_mcp.api import models
-from runtype_mcp.api.responses import Method, from_response, parsed, unfinished
+from runtype_mcp.api.probe import Probe, issuer
+from runtype_mcp.api.responses import Method, date, from_response, parsed, unfinished
 
 T = TypeVar("T", bound=BaseModel)
 Transport = Callable[[], httpx.AsyncBaseTransport]
@@ -229,9 +231,45 @@ class RuntypeClient:
         """The body of a 2xx."""
         url, headers = self._base_url + path, {"Authorization": f"Bearer {self._api_key}"}
         http = self._connections.open()
-        try:
+        with self._classified(method):
             async with http.stream(method, url, params=params, json=body, headers=headers) as response:
                 raw = await _read(method, response)
+        if not 200 <= response.status_code < 300:
+            raise from_response(method, response.status_code, response.headers, raw, str(self._api_key))
+        return raw
+
+    async def probe(self) -> Probe:
+        """Who answers at the API's address, asked once and without a key."""
+        http = self._connections.open()
+        try:
+            async with asyncio.timeout(self._total_timeout):
+                with self._classified("GET"):
+                    async with http.stream(
+                        "GET", f"{self._base_url}/v1/client-tokens", params={"limit": "1"}
+                    ) as response:
+                        return Probe(response.status_code, date(response.headers), issuer(_certificate(response)))
+        except TimeoutError:
+            what = f"The API gave no answer within {self._total_timeout:g} seconds."
+            raise errors.TimedOut(what) from None
+
+    async def untrusted_issuer(self) -> str:
+        """Who signed the certificate at the API's address, whether it is trusted or not. No key is sent."""
+        connections = _Connections(self._base_url, self._connections.timeout, None, trusting_all=True)
+        try:
+            async with asyncio.timeout(self._total_timeout):
+                with self._classified("GET"):
+                    async with connections.open().stream("GET", self._base_url) as response:
+                        return issuer(_certificate(response))
+        except (TimeoutError, errors.ClientTokenError):
+            return ""
+        finally:
+            await connections.aclose()
+
+    @contextmanager
+    def _classified(self, method: Method) -> Iterator[None]:
+        """The failures of the HTTP client as errors of ours."""
+        try:
+            yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as exc:
             # Raised before the request can have left this machine.
             if "certificate" in str(exc):
@@ -246,16 +284,16 @@ class RuntypeClient:
         except (httpx.HTTPError, ssl.SSLError) as exc:  # a damaged TLS record comes as it is
             what = f"The connection to the API failed before its answer was complete ({type(exc).__name__})."
             raise unfinished(method, what, errors.RetryableError) from exc
-        if not 200 <= response.status_code < 300:
-            raise from_response(method, response.status_code, response.headers, raw, str(self._api_key))
-        return raw
 
 
 class _Connections:
     """One HTTP client for all keys, made when it is first needed."""
 
-    def __init__(self, base_url: str, timeout: httpx.Timeout, transport: Transport | None) -> None:
-        self._encrypted, self._timeout, self._transport = base_url.startswith("https:"), timeout, transport
+    def __init__(
+        self, base_url: str, timeout: httpx.Timeout, transport: Transport | None, *, trusting_all: bool = False
+    ) -> None:
+        self._encrypted, self.timeout, self._transport = base_url.startswith("https:"), timeout, transport
+        self._trusting_all = trusting_all
         self._http: httpx.AsyncClient | None = None
 
     def open(self) -> httpx.AsyncClient:
@@ -263,7 +301,7 @@ class _Connections:
             try:
                 self._http = httpx.AsyncClient(
                     headers={"User-Agent": f"runtype-mcp/{__version__} (python)", "Accept": "application/json"},
-                    timeout=self._timeout,
+                    timeout=self.timeout,
                     limits=_LIMITS,
                     # Never followed: the key would travel to wherever the redirect points.
                     follow_redirects=False,
@@ -273,7 +311,7 @@ class _Connections:
                     # http:// is this machine alone: no proxy of the environment may see the key in the clear.
                     trust_env=self._encrypted,
                     # To read all certificate authorities takes 0.1 s. Where none is needed, none is trusted.
-                    verify=True if self._encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                    verify=_no_authorities(self._trusting_all) if self._trusting_all or not self._encrypted else True,
                 )
             except (ValueError, OSError, ImportError, httpx.InvalidURL) as exc:
                 # A proxy or a certificate file of the environment. Its text is left out: it may hold a password.
@@ -284,6 +322,20 @@ class _Connections:
         http, self._http = self._http, None
         if http is not None:
             await http.aclose()
+
+
+def _no_authorities(trusting_all: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if trusting_all:  # to look at a certificate; what goes over such a connection is no secret
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _certificate(response: httpx.Response) -> bytes:
+    """The certificate of who answered, in DER; empty without TLS."""
+    stream = response.extensions.get("network_stream")
+    tls = stream.get_extra_info("ssl_object") if stream else None
+    return (tls.getpeercert(True) if tls else None) or b""
 
 
 async def _read(method: Method, response: httpx.Response) -> bytes:

@@ -108,6 +108,15 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 
 
+def date(headers: Mapping[str, str]) -> datetime | None:
+    """The server's clock; None when it does not say, or says nonsense."""
+    try:
+        when = parsedate_to_datetime(headers.get("date", ""))
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
 def _quoted(body: bytes, data: dict[str, Any] | None, key: str) -> str:
     """What an error body says to people, in any of the platform's shapes. Never markup, the key, or a long text."""
     text = body.decode("utf-8-sig", "replace").strip() if data is None else "; ".join(_texts(_parts(data)))

@@ -130,11 +130,15 @@ def _parser() -> _Parser:
     serving = command("stdio", _stdio, "serve one client over stdin and stdout, as hosts start it")
     http = command("http", _http, "serve over Streamable HTTP, on this machine only")
     flag: dict[str, Any] = {"action": "store_const", "const": True}  # None where it is not given
-    for server in (serving, http):
-        server.add_argument("--sandbox", **flag, help="the embedded sandbox instead of the API: no account, no key")
-        server.add_argument("--read-only", **flag, help="only list and read")
-        server.add_argument("--base-url", metavar="URL", help="another API than RUNTYPE_BASE_URL says")
-        profile(server)
+
+    def serving_options(of: _Parser) -> None:
+        of.add_argument("--sandbox", **flag, help="the embedded sandbox instead of the API: no account, no key")
+        of.add_argument("--read-only", **flag, help="only list and read")
+        of.add_argument("--base-url", metavar="URL", help="another API than RUNTYPE_BASE_URL says")
+        profile(of)
+
+    serving_options(serving)
+    serving_options(http)
     http.add_argument("--port", type=_port, default=8765, metavar="N", help="the port (%(default)s; 0 picks one)")
     install = command("install", install_options.run, "put this server into the configuration of a host")
     install_options.add_options(install, installs=True)
@@ -153,6 +157,9 @@ def _parser() -> _Parser:
     for one in (login, logout, whoami):
         one.add_argument("--base-url", metavar="URL", help="another API than RUNTYPE_BASE_URL says")
         profile(one)
+    check = command("doctor", _doctor, "say what keeps this server from working here, and what to do")
+    serving_options(check)
+    add_json_option(check)
     approvals = command("approvals", _approve, "list the calls that wait for a person, or were decided")
     add_json_option(approvals)
     approve = command("approve", _approve, "approve or deny one call, in a terminal")
@@ -187,12 +194,14 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _settings(options: argparse.Namespace) -> tuple[Settings, ApiKey]:
+def _flags(options: argparse.Namespace) -> dict[str, Any]:
     if options.sandbox and options.base_url:
         raise SettingsError("--sandbox and --base-url exclude each other.")
-    settings = Settings.from_env(
-        sandbox=options.sandbox, read_only=options.read_only, base_url=options.base_url, profile=options.profile
-    )
+    return {name: getattr(options, name) for name in ("sandbox", "read_only", "base_url", "profile")}
+
+
+def _settings(options: argparse.Namespace) -> tuple[Settings, ApiKey]:
+    settings = Settings.from_env(**_flags(options))
     key = ApiKey(settings)
     log_to_stderr(settings.log_level, key.redactor)
     return settings, key
@@ -256,6 +265,12 @@ def _login(options: argparse.Namespace, _: object) -> int:
     if options.command == "logout":
         return login.logout(settings)
     return login.whoami(settings, as_json=options.json)
+
+
+def _doctor(options: argparse.Namespace, _: object) -> int:
+    from runtype_mcp.commands.doctor import doctor
+
+    return doctor(_flags(options), as_json=options.json)
 
 
 def _audit(options: argparse.Namespace, _: object) -> int:

@@ -35,6 +35,26 @@ def self_signed(path: Path) -> Path:
     return path
 
 
+def signed_by(authority: str, folder: Path) -> tuple[Path, Path]:
+    """Write what a server on 127.0.0.1 shows, signed by `authority`; and the certificate of that authority."""
+    names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in (authority, "127.0.0.1")]
+    issuing, serving = (ec.generate_private_key(ec.SECP256R1()) for _ in names)
+    now, pem = datetime.now(UTC), serialization.Encoding.PEM
+    made = []
+    for name, key, is_authority in ((names[0], issuing, True), (names[1], serving, False)):
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(names[0]).public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
+        builder = builder.not_valid_after(now + timedelta(days=1))
+        builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        address = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+        made.append(builder.add_extension(address, critical=False).sign(issuing, hashes.SHA256()).public_bytes(pem))
+    private = serving.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    server, root = folder / "signed.pem", folder / "authority.pem"
+    server.write_bytes(private + made[1])
+    root.write_bytes(made[0])
+    return server, root
+
+
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key and a certificate for 127.0.0.1 in one file, signed by nobody else."""
