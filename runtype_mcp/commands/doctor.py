@@ -12,19 +12,23 @@ from pathlib import Path
 
 from runtype_mcp import __version__
 from runtype_mcp.commands.finding import Finding
+from runtype_mcp.commands.host_checks import check_hosts
 from runtype_mcp.commands.login import access, kind, shown
 from runtype_mcp.commands.network_checks import check_network
 from runtype_mcp.commands.output import print_json, print_table
 from runtype_mcp.credentials import ApiKey, config_dir
 from runtype_mcp.environment import usable, user_folder
 from runtype_mcp.errors import ClientTokenError
+from runtype_mcp.hosts.launch import Machine
 from runtype_mcp.server import build_server
 from runtype_mcp.settings import VARIABLES, Settings, SettingsError
 
 _SHOWN = ("mcp", "httpx2", "pydantic")
 _EXTRAS = ("keyring",)
-_PROJECT: tuple[str, ...] = (".git", ".hg", "package.json", "pyproject.toml", "composer.json", "Gemfile", "go.mod", "Cargo.toml")
-_PROJECT += ("deno.json", "index.html", "wp-config.php", "requirements.txt", "pubspec.yaml", "Package.swift")
+_PROJECT = (
+    *(".git", ".hg", "package.json", "pyproject.toml", "composer.json", "Gemfile", "go.mod", "Cargo.toml", "deno.json"),
+    *("index.html", "wp-config.php", "requirements.txt", "pubspec.yaml", "Package.swift"),
+)
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
 _SECRET = ("api_key",)
 
@@ -41,6 +45,7 @@ def doctor(flags: Mapping[str, object], *, as_json: bool) -> int:
         findings += _given(settings, flags)
         findings += asyncio.run(_outside(settings, broken.keys()))
         findings += [_files_root(settings), *_directories(settings)]
+    findings += asyncio.run(_hosts(settings.total_timeout if settings else 30.0))
     failed = any(finding.status == "fail" for finding in findings)
     if as_json:
         print_json({"version": __version__, "ok": not failed, "checks": [finding._asdict() for finding in findings]})
@@ -131,6 +136,14 @@ async def _access(key: str, settings: Settings) -> Finding:
     if problem:
         return Finding("fail", "access", problem, "Run `runtype-mcp login` with another key.")
     return Finding("ok", "access", told.partition("\n")[2])
+
+
+async def _hosts(seconds: float) -> list[Finding]:
+    try:
+        machine = Machine(Path.home())
+    except (RuntimeError, OSError):  # there is no home directory, or the working directory was removed
+        return [Finding("skip", "hosts", "Not checked, because there is no home or no working directory.")]
+    return [finding async for finding in check_hosts(machine, seconds)]
 
 
 def _files_root(settings: Settings) -> Finding:

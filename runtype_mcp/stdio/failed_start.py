@@ -29,14 +29,14 @@ def serve(reason: str, unread: bytes = b"", source: int = 0, sink: int = 1) -> N
         unread: what was read of the client's lines and not answered yet.
     """
     text = (
-        f"runtype-mcp, which manages Runtype client tokens, did not start. {reason} Nothing was done. Tell the user: "
-        "correct this server's configuration in the host, then restart it."
+        f"runtype-mcp, which manages Runtype client tokens, did not start. {reason} Nothing was done. Tell the user to "
+        "correct this server's configuration in the host and restart it; `runtype-mcp doctor` in a terminal says more."
     )
     try:
         while True:
             *lines, rest = unread.split(b"\n")
             for line in filter(bytes.strip, lines):
-                if reply := answer(line, text):
+                if reply := answer(line, text, reason):
                     send(sink, json.dumps(reply).encode() + b"\n")
             data = os.read(source, 65536)
             if not data and not rest:
@@ -46,8 +46,8 @@ def serve(reason: str, unread: bytes = b"", source: int = 0, sink: int = 1) -> N
         pass  # the client does not listen any more
 
 
-def answer(line: bytes, text: str) -> dict[str, Any] | None:
-    """The reply to one line; None for what is not to be answered."""
+def answer(line: bytes, text: str, reason: str) -> dict[str, Any] | None:
+    """The reply to one line; None for what is not to be answered. `reason` alone is for programs, in the handshake."""
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
@@ -66,6 +66,8 @@ def answer(line: bytes, text: str) -> dict[str, Any] | None:
         # Nothing may be kept: after a restart the answers are others.
         result |= {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
         result["_meta"] = {"io.modelcontextprotocol/serverInfo": _SERVER}
+    elif message["method"] == "initialize":
+        result["_meta"] = {"runtype-mcp/startup-error": reason}
     return {"jsonrpc": "2.0", "id": message["id"], "result": result}
 
 

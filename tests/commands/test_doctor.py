@@ -38,6 +38,7 @@ def environ(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
     api.seeded().install(keys={ONE})
     (tmp_path / "project" / ".git").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setenv("HOME", str(tmp_path))  # without hosts
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)

@@ -16,8 +16,8 @@ from tests.support import ERAS, KEY, MODERN, stdio_client, text_of
 
 REASON = "RUNTYPE_MCP_APPROVAL must be 'auto', 'human', 'flag' or 'deny'."
 TOLD = (
-    f"runtype-mcp, which manages Runtype client tokens, did not start. {REASON} Nothing was done. Tell the user: "
-    "correct this server's configuration in the host, then restart it."
+    f"runtype-mcp, which manages Runtype client tokens, did not start. {REASON} Nothing was done. Tell the user to "
+    "correct this server's configuration in the host and restart it; `runtype-mcp doctor` in a terminal says more."
 )
 WRONG = {"RUNTYPE_MCP_APPROVAL": "always", "RUNTYPE_API_KEY": KEY}
 
@@ -50,7 +50,8 @@ async def test_a_client_learns_the_reason_from_all_that_it_looks_at(era: str) ->
 @pytest.mark.parametrize("command", [[], ["stdio"]], ids=str)
 def test_the_line_on_stderr_and_the_exit_code_stay(command: list[str]) -> None:
     with started(*command, **WRONG) as server:
-        assert server.hello()["instructions"] == TOLD
+        told = server.hello()
+        assert (told["instructions"], told["_meta"]) == (TOLD, {"runtype-mcp/startup-error": REASON})
         assert ended(server) == (2, f"runtype-mcp: {REASON}\n")
     done = run(*command, **WRONG)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"runtype-mcp: {REASON}\n")
@@ -137,13 +138,13 @@ def test_the_last_line_needs_no_end() -> None:
     ids=lambda value: str(value)[:20],
 )  # fmt: skip
 def test_every_request_is_answered_and_nothing_else(line: str, reply: dict[str, Any] | None) -> None:
-    assert answer(line.encode(), TOLD) == (None if reply is None else {"jsonrpc": "2.0", **reply})
+    assert answer(line.encode(), TOLD, REASON) == (None if reply is None else {"jsonrpc": "2.0", **reply})
 
 
 @pytest.mark.parametrize(
     ("asked", "given"), [("2024-11-05", "2024-11-05"), ("2025-11-25", "2025-11-25"), ("2099-01-01", "2025-11-25")]
 )
 def test_the_handshake_takes_the_clients_version_where_it_is_known(asked: str, given: str) -> None:
-    reply = answer(hello(asked).encode(), TOLD)
+    reply = answer(hello(asked).encode(), TOLD, REASON)
     assert reply is not None
     assert reply["result"]["protocolVersion"] == given
