@@ -15,6 +15,7 @@ import httpx2 as httpx
 import pytest
 
 from runtype_mcp import __version__, cli
+from runtype_mcp.console.mcp_apps import CONFIRM
 from runtype_mcp.settings import VARIABLES
 from runtype_mcp.storage.audit_log import AuditLog, verify
 from runtype_mcp.tools import SPECS
@@ -177,7 +178,7 @@ def test_a_person_who_starts_it_in_a_terminal_is_told_what_it_is_and_what_to_do(
         assert terminal.ended() == 0
     lines = terminal.shown.splitlines()
     assert "an MCP server that manages Runtype client tokens" in lines[0]
-    assert {"runtype-mcp demo", "runtype-mcp --help", "runtype-mcp settings"} <= set(
+    assert {"runtype-mcp demo", "runtype-mcp login", "runtype-mcp install", "runtype-mcp --help"} <= set(
         re.findall(r"^    (runtype-mcp \S+)", terminal.shown.replace("\r", ""), re.MULTILINE)
     )
     assert max(map(len, lines)) <= 80
@@ -278,7 +279,7 @@ def names(server: Process) -> set[str]:
 def test_without_a_key_it_lists_its_tools_and_a_call_says_what_to_do() -> None:
     with started() as server:
         server.hello()
-        assert names(server) == {spec.name for spec in SPECS}
+        assert names(server) == {spec.name for spec in (*SPECS, CONFIRM)}
         assert server.text("list_client_tokens").startswith("Error (auth): No Runtype API key is set.")
 
 
@@ -310,7 +311,7 @@ def test_read_only_lists_and_runs_no_tool_that_writes(api: Api) -> None:
     token = api.seeded().store.newest_first()[0].token
     with started("--read-only", "--base-url", api.url, RUNTYPE_API_KEY=KEY) as server:
         server.hello()
-        assert names(server) == {spec.name for spec in SPECS if not spec.writes}
+        assert names(server) == {spec.name for spec in (*SPECS, CONFIRM) if not spec.writes}
         for spec in SPECS:
             if spec.writes and spec.name != "create_client_token":
                 text = server.text(spec.name, client_token=token["id"], confirm=True, expected_name=token["name"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -178,12 +177,6 @@ def test_a_name_that_was_meant_for_this_server_stops_the_start(name: str, hint: 
 def test_the_names_of_other_programs_are_left_alone() -> None:
     others = ("CLIENT_TOKEN", "IDENTITY_HEADERS", "WEBHOOK_SECRET", "AGENT_ID", "HOME", "DEBUG", "WIDGET_URL")
     assert read({f"RUNTYPE_{name}": "somebody else's" for name in others} | {"sandbox": "1"}) == read({})
-
-
-def test_the_readme_has_the_table_and_no_other_row() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(RUNTYPE_\w+)` \| (.*?) \| (.*) \|$", readme, re.MULTILINE)
-    assert rows == [(name, row.default, row.meaning) for name, row in VARIABLES.items()]
 
 
 def test_the_table_has_every_field_and_its_default() -> None:

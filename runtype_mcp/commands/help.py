@@ -10,22 +10,15 @@ from runtype_mcp import __version__
 from runtype_mcp.commands.output import print_json, say
 from runtype_mcp.settings import VARIABLES
 
-SHELLS = ("bash", "zsh", "fish", "powershell", "tcsh")
-
 _WELCOME = f"""\
 runtype-mcp {__version__}: an MCP server that manages Runtype client tokens.
 
 An assistant such as Claude, Cursor or VS Code starts it and speaks with it; you need not.
-To see what it does, without an account:
 
-    runtype-mcp demo
-
-To give it to your assistant (name it, or see which ones are found here):
-
-    runtype-mcp install
-
-    runtype-mcp --help        all commands
-    runtype-mcp settings      what you can set\
+    runtype-mcp demo                  see what it does, without an account
+    runtype-mcp login                 store your API key, out of every model's reach
+    runtype-mcp install claude-code   give it to your assistant (or: cursor, vscode, ...)
+    runtype-mcp --help                all commands\
 """
 
 
