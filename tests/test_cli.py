@@ -131,6 +131,8 @@ def test_every_shell_has_a_script_that_names_the_commands(shell: str, capsys: py
                 "--project",
                 "--name",
                 "--approval",
+                "--profile",
+                "--files-root",
                 "--print",
                 "--dry-run",
                 "--yes",

@@ -55,7 +55,9 @@ def run(order: Order, state_dir: Path | None, machine: Machine) -> int:
         return _print(hosts, order, machine)
     codes = []
     for number, host in enumerate(hosts):
-        say("\n" * bool(number) + f"{host.title}, {_for_whom(order.scope)}")
+        if number:
+            say()
+        say(f"{host.title}, for {'this project' if order.scope == 'project' else 'all your projects'}", "bold")
         codes.append(_one(host, order, state_dir / "backups", machine))
     return max(codes)
 
@@ -63,7 +65,11 @@ def run(order: Order, state_dir: Path | None, machine: Machine) -> int:
 def _chosen(order: Order, machine: Machine) -> list[Host]:
     found = [host for host in HOSTS.values() if host.is_found(machine)]
     if not order.hosts and not order.all:
-        here = f"Found here: {', '.join(host.name for host in found)}." if found else "None was found here."
+        here = (
+            f"Found here: {', '.join(host.name for host in found)}."
+            if found
+            else "None was found here; --help lists them."
+        )
         raise SettingsError(f"name a host, or use --all for every one that is found. {here}")
     if order.hosts and order.all:
         raise SettingsError("name hosts, or use --all, not both.")
@@ -76,10 +82,6 @@ def _chosen(order: Order, machine: Machine) -> list[Host]:
         if host.path(machine, order.scope) is None:
             raise SettingsError(f"{host.title} has no file for one project. Leave out --project.")
     return hosts
-
-
-def _for_whom(scope: Scope) -> str:
-    return "for this project" if scope == "project" else "for all your projects"
 
 
 def _print(hosts: list[Host], order: Order, machine: Machine) -> int:
@@ -115,7 +117,8 @@ def _one(host: Host, order: Order, backups: Path, machine: Machine) -> int:
         return failed(str(exc))
     except Malformed as exc:
         where = f" line {exc.line}" if exc.line else ""
-        return failed(f"{path}{where}: {exc}. Nothing was changed. Mend the file, or paste what --print shows.")
+        otherwise = "" if order.remove else ", or paste what --print shows"
+        return failed(f"{path}{where}: {exc}. Nothing was changed. Mend the file and try again{otherwise}.")
     except NotOurs as exc:
         return failed(
             f"{path} has another server named '{order.choice.name}': {exc}. Nothing was changed. Use --name NAME."
@@ -127,6 +130,10 @@ def _one(host: Host, order: Order, backups: Path, machine: Machine) -> int:
         say(f"{host.title} forgets the server when it is started anew.")
         return 0
     say(f"Key: {_about_key(host, order.choice)}")
+    if not (host.has_project or order.choice.files_root):
+        say(f"Files: none can be written, because {host.title} has no project. --files-root DIR names a folder.")
+    if order.scope == "project":
+        say("Git: the command is a path of this machine. Keep the file out of git if others have another.")
     say(f"Next: {host.restart}")
     return 0
 
@@ -140,7 +147,7 @@ def _planned(host: Host, order: Order, file: ConfigFile, backups: Path, starts: 
 
 def _show(file: ConfigFile, new: Plan) -> None:
     for line in diff(file.text or "", new.text or ""):
-        say(f"  {line}")
+        say(line, {"+": "green", "-": "red"}.get(line[0], ""), indent=2)
     for note in new.notes:
         say(note)
 

@@ -42,6 +42,8 @@ def add_options(parser: argparse.ArgumentParser, *, installs: bool) -> None:
         parser.add_argument("--profile", metavar="NAME", help="the account of `runtype-mcp login --profile NAME`")
         policies = ("auto", "human", "flag", "deny")
         parser.add_argument("--approval", choices=policies, help="the policy, as RUNTYPE_MCP_APPROVAL has it")
+        folder = "the only folder below which env files are written, such as that of your project"
+        parser.add_argument("--files-root", metavar="DIR", type=_folder, help=folder)
         parser.add_argument("--print", action="store_true", help="print the entry, to paste it; change nothing")
     parser.add_argument("--dry-run", action="store_true", help="show what would change; change nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -51,6 +53,13 @@ def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
         raise argparse.ArgumentTypeError("a name is made of letters, digits, - and _")
     return text
+
+
+def _folder(text: str) -> str:
+    path = Path(text).expanduser().absolute()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError("there is no such folder")
+    return str(path)
 
 
 def run(options: argparse.Namespace, _: object) -> int:
@@ -70,7 +79,7 @@ def run(options: argparse.Namespace, _: object) -> int:
     settings = Settings.from_env(profile=given.get("profile"))
     profile = Profile.of(settings)
     choice = Choice(
-        **some("name", "sandbox", "read_only", "approval", "profile"),  # type: ignore[arg-type]  # argparse checks them
+        **some("name", "sandbox", "read_only", "approval", "profile", "files_root"),  # type: ignore[arg-type]  # argparse checks them
         key_is_stored=profile is not None and profile.path.is_file(),
     )
     order = Order(choice=choice, **some("hosts", "all", "scope", "remove", "print", "dry_run", "yes"))  # type: ignore[arg-type]

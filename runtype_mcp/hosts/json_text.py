@@ -237,7 +237,7 @@ def _children(text: str, position: int, depth: int, bracket: str) -> Iterator[_C
 
 
 def _unexpected(found: str, wanted: str) -> str:
-    return f"{wanted} is missing at {found!r}" if found else f"the file ends where {wanted} belongs"
+    return f"{wanted} is missing before {found!r}" if found else f"the file ends where {wanted} belongs"
 
 
 def _malformed(text: str, position: int, what: str) -> Malformed:

@@ -33,6 +33,7 @@ class Choice:
     read_only: bool = False
     approval: str | None = None
     profile: str | None = None
+    files_root: str | None = None
     key_is_stored: bool = False
 
 
@@ -53,7 +54,7 @@ def server(host: Host, scope: Scope, launch: Launch, choice: Choice) -> Server:
     env = {}
     if host.reads_key and not (choice.sandbox or choice.profile or choice.key_is_stored):
         env[KEY] = host.reads_key
-    if root := host.files_root.get(scope):
+    if root := choice.files_root or host.files_root.get(scope):
         env[ROOT] = root
     if choice.approval:
         env[APPROVAL] = choice.approval
@@ -172,6 +173,8 @@ def _update(host: Host, place: Place, old: dict[str, Any], wanted: Server) -> tu
     if APPROVAL in old_env and APPROVAL not in env:
         notes.append(f"Its approval policy was '{old_env[APPROVAL]}'. Add --approval to keep one.")
     kept = {name for name in old_env if name not in (KEY, APPROVAL)}
+    if not env.get(ROOT, "$").startswith("$"):  # a person names a folder, instead of what the entry has
+        kept.discard(ROOT)
     literal = str(old_env.get(KEY, ""))
     if literal and not literal.startswith("$"):
         kept.add(KEY)

@@ -43,6 +43,7 @@ class Host:
         reads_key: what RUNTYPE_API_KEY is in an entry, so that the host passes its own variable on; empty where the
             host passes all variables on by itself, None where it passes none on.
         files_root: what the host fills with the folder of the project, by scope.
+        has_project: whether the host starts servers for a project at all, so that env files have a place.
         has_type: whether an entry says that it is of the type `stdio`.
         restart: what a person does next, so that the host reads its file: the rest of a sentence.
     """
@@ -55,6 +56,7 @@ class Host:
     form: Format = "JSON"
     reads_key: str | None = ""
     files_root: Mapping[Scope, str] = field(default_factory=dict)
+    has_project: bool = True
     has_type: bool = False
     restart: str = ""
 
@@ -137,6 +139,7 @@ _ALL = (
         _in_support("Claude/claude_desktop_config.json"),
         "",
         reads_key=None,
+        has_project=False,
         restart="quit Claude Desktop and open it again.",
     ),
     Host(
@@ -226,6 +229,7 @@ _ALL = (
         {"": "{home}/.lmstudio/mcp.json"},
         "",
         reads_key=None,
+        has_project=False,
         restart="switch the server on in LM Studio's Program tab.",
     ),
 )

@@ -183,7 +183,9 @@ async def test_the_server_starts_exactly_as_the_file_of_the_host_says(name: str,
 @pytest.mark.parametrize("name", [name for name in NAMES if HOSTS[name].project])
 def test_a_project_has_a_file_of_its_own(name: str, home: Home) -> None:
     host = HOSTS[name]
-    assert "for this project" in home.does("install", name, "--project", "--yes")
+    out = home.does("install", name, "--project", "--yes")
+    assert out.startswith(f"{host.title}, for this project\n")
+    assert "Git: the command is a path of this machine." in out
     assert entry(host, home.file(host, "project"))[host.keys[0]] == PROGRAM
     assert not home.file(host).exists()
     home.does("uninstall", name, "--project", "--yes")
@@ -245,6 +247,18 @@ async def test_where_a_key_is_stored_every_host_starts_without_one_in_its_file(h
         assert await tools_of(host, entry(host, home.file(host)), home, {}, **account)
     assert len(api.received) == 3  # the login, and one call of each server
     assert "Key: run `runtype-mcp login`, or" in home.does("install", "cursor", "--yes")  # another account
+
+
+def test_a_host_without_a_project_is_given_a_folder_for_env_files(home: Home) -> None:
+    out = home.does("install", "claude-desktop", "--yes")
+    assert "Files: none can be written, because Claude Desktop has no project. --files-root DIR names a folder." in out
+    out = home.does("install", "claude-desktop", "--files-root", ".", "--yes")
+    assert "Files:" not in out
+    desktop = HOSTS["claude-desktop"]
+    assert entry(desktop, home.file(desktop))["env"] == {"RUNTYPE_MCP_FILES_ROOT": str(home.project)}
+    missing = home.run("install", "claude-desktop", "--files-root", "nowhere", "--yes")
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "--files-root: there is no such folder" in missing.stderr
 
 
 def test_secrets_of_other_servers_are_not_shown(home: Home) -> None:
@@ -313,7 +327,7 @@ def test_what_cannot_be_meant_is_one_line_and_exit_code_2(arguments: tuple[str, 
 
 
 def test_all_are_those_that_are_found(home: Home) -> None:
-    assert "None was found here." in home.run("install").stderr
+    assert "None was found here; --help lists them." in home.run("install").stderr
     assert "no host was found here" in home.run("install", "--all", "--yes").stderr
     for name in ("cursor", "zed", "goose"):
         home.write(HOSTS[name], mine(HOSTS[name]))
@@ -333,7 +347,11 @@ def test_all_are_those_that_are_found(home: Home) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("cursor", '{\n  "mcpServers": {\n    "a": 1\n    "b": 2\n  }\n}', "mcp.json line 4: a comma or } is missing"),
+        (
+            "cursor",
+            '{\n  "mcpServers": {\n    "a": 1\n    "b": 2\n  }\n}',
+            "mcp.json line 4: a comma or } is missing before",
+        ),
         ("cursor", "[]", "mcp.json line 1: [] is where an object belongs"),
         ("codex", "a = 1\nb =", "config.toml line 2: invalid value"),
         ("goose", "a: 1\nb: [", "config.yaml line 2"),

@@ -151,6 +151,14 @@ def test_a_files_root_that_a_person_chose_stays() -> None:
     assert entry(CURSOR, installed(CURSOR, text).text)["env"]["RUNTYPE_MCP_FILES_ROOT"] == "/srv/site"
 
 
+def test_a_folder_that_is_named_is_the_files_root_of_every_host_whatever_was_there() -> None:
+    for name in NAMES:
+        host = HOSTS[name]
+        for before in ("", installed(host).text or "", installed(host, files_root="/srv/other").text or ""):
+            found = entry(host, installed(host, before, files_root="/srv/site").text)
+            assert found[host.keys[2]]["RUNTYPE_MCP_FILES_ROOT"] == "/srv/site"
+
+
 def test_a_key_that_somebody_wrote_down_stays_and_is_spoken_of_and_is_not_repeated() -> None:
     text = cursor(env={"RUNTYPE_API_KEY": "rt_live_0123456789abcdef"})
     after = installed(CURSOR, text)
