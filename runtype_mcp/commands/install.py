@@ -6,6 +6,7 @@ A person sees what changes before it does. What was there is kept, and what is n
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import re
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from runtype_mcp.commands.output import failed, say
 from runtype_mcp.hosts import config_file, plan
 from runtype_mcp.hosts.config_file import ConfigFile, FileRefused
 from runtype_mcp.hosts.edit import Format, LibraryMissing
-from runtype_mcp.hosts.launch import Launch, Machine, launch
+from runtype_mcp.hosts.launch import Launch, Machine, how_to_add, launch
 from runtype_mcp.hosts.paths import Malformed
 from runtype_mcp.hosts.plan import Choice, NotOurs, Plan
 from runtype_mcp.hosts.table import HOSTS, Host, Scope
@@ -206,12 +207,8 @@ def _about_key(host: Host, choice: Choice) -> str:
 
 
 def _how_to_get(package: str, form: Format, starts: Launch, machine: Machine) -> str:
-    how = {
-        "uvx": f"uvx --with {package} runtype-mcp …",
-        "pipx run": "pipx run --spec 'runtype-mcp[install]' runtype-mcp …",
-    }
-    command = how.get(starts.how, f"{machine.python} -m pip install {package}")
+    command = how_to_add(package, starts, machine, has_pip=importlib.util.find_spec("pip") is not None)
     return (
         f"to edit {form} without losing comments, this needs {package}, which is not installed. Nothing was changed. "
-        f"Run `{command}`, or paste what --print shows."
+        f"Run `{command}` and try again, or paste what --print shows."
     )

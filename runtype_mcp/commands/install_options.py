@@ -21,7 +21,7 @@ class _Hosts(tuple[str, ...]):
 
 def add_options(parser: argparse.ArgumentParser, *, installs: bool) -> None:
     """Give a parser the arguments of `install`, or else of `uninstall`."""
-    parser.description = f"{parser.description} It shows what changes in the file, and asks first." + (
+    parser.description = f"{parser.description}\nIt shows what changes in the file, and asks first." + (
         "\nNo key is written into it: `runtype-mcp login` stores that elsewhere." if installs else ""
     )
     parser.set_defaults(remove=not installs)

@@ -62,6 +62,21 @@ def launch(machine: Machine) -> Launch:
     return Launch(program) if program else Launch(machine.python, ("-m", "runtype_mcp"))
 
 
+def how_to_add(package: str, starts: Launch, machine: Machine, *, has_pip: bool) -> str:
+    """The command that gives this installation one more package; with "…" for what was typed."""
+    if starts.how == "uvx":
+        return f"uvx --with {package} {PACKAGE} …"
+    if starts.how == "pipx run":
+        return f"pipx run --spec '{PACKAGE}[install]' {PACKAGE} …"
+    if {"uv", "tools"} <= set(Path(machine.python).parts):
+        return f"uv tool install --with {package} {PACKAGE}"
+    return (
+        f"{machine.python} -m pip install {package}"
+        if has_pip
+        else f"uv pip install --python {machine.python} {package}"
+    )
+
+
 def _beside(program: str | None, name: str) -> str | None:
     return _file(Path(program).parent / name) if program else None
 

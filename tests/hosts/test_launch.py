@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtype_mcp import __version__
-from runtype_mcp.hosts.launch import Launch, Machine, extra_args, is_ours, launch
+from runtype_mcp.hosts.launch import Launch, Machine, extra_args, how_to_add, is_ours, launch
 from tests.hosts.machines import machine, touched
 
 
@@ -108,3 +108,20 @@ def test_another_server_is_not_taken_for_ours(command: str, args: list[str]) -> 
 )
 def test_what_a_person_has_added_to_the_arguments_is_found(args: list[str], extra: list[str]) -> None:
     assert extra_args(args, {"--sandbox": 0, "--read-only": 0, "--pick": 1}) == extra
+
+
+@pytest.mark.parametrize(
+    ("how", "python", "has_pip", "command"),
+    [
+        ("uvx", "/c/bin/python", False, "uvx --with tomlkit runtype-mcp …"),
+        ("pipx run", "/c/bin/python", True, "pipx run --spec 'runtype-mcp[install]' runtype-mcp …"),
+        ("", "/share/uv/tools/runtype-mcp/bin/python", False, "uv tool install --with tomlkit runtype-mcp"),
+        ("", "/x/.venv/bin/python", True, "/x/.venv/bin/python -m pip install tomlkit"),
+        ("", "/x/.venv/bin/python", False, "uv pip install --python /x/.venv/bin/python tomlkit"),
+    ],
+)
+def test_a_missing_library_is_added_by_the_tool_that_installed_the_rest(
+    how: str, python: str, has_pip: bool, command: str, tmp_path: Path
+) -> None:
+    facts = machine(tmp_path, python=python)
+    assert how_to_add("tomlkit", Launch("/x", how=how), facts, has_pip=has_pip) == command
