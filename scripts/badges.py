@@ -61,13 +61,13 @@ def _base64(value: object) -> str:
 
 
 def block() -> str:
-    """The badges as Markdown, a line each."""
-    lines = []
+    """The badges as Markdown."""
+    badges = []
     for name, link in links().items():
         title = HOSTS[name].title
         image = f"https://img.shields.io/badge/{quote(title.replace(' ', '_'))}-add_the_server-0b7285"
-        lines.append(f"[![Add to {title}]({image})]({link})")
-    return "\n".join([START, *lines, END])
+        badges.append(f"[![Add to {title}]({image})]({link})")
+    return "\n".join([START, " ".join(badges), END])
 
 
 def main() -> None:

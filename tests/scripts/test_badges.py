@@ -21,8 +21,7 @@ from tests.support import LEGACY, stdio_client
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 LINKS = {
-    title: urlsplit(link)
-    for title, link in re.findall(r"^\[!\[Add to ([^\]]+)\]\(https://[^)]+\)\]\(([^)]+)\)$", README, re.M)
+    title: urlsplit(link) for title, link in re.findall(r"\[!\[Add to ([^\]]+)\]\(https://[^)]+\)\]\(([^)]+)\)", README)
 }
 ADDRESSES = {
     "Cursor": "https://cursor.com/install-mcp",
