@@ -24,7 +24,17 @@ MAY_IMPORT = {
     "cli.py": {"runtype_mcp", "stdio", "commands"},
     "commands": {
         *("runtype_mcp", "stdio", "http", "server", "sandbox", "hosts", "tools", "storage", "policy", "api", "results"),
-        *("identity", "credentials", "keyring_access", "settings", "environment", "errors", "person", "console"),
+        *(
+            "identity",
+            "credentials",
+            "keyring_access",
+            "settings",
+            "environment",
+            "errors",
+            "person",
+            "console",
+            "listen",
+        ),
     },
     "http": {"runtype_mcp", "server", "listen"},
     "stdio": {"runtype_mcp", "server", "credentials", "settings", "environment"},

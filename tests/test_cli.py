@@ -23,8 +23,8 @@ from tests.processes import TIMEOUT, Process, environment, on_terminal, run, sta
 from tests.support import KEY, Api
 
 COMMANDS = (
-    *("stdio", "http", "install", "uninstall", "demo", "sandbox", "login", "logout", "whoami", "doctor", "approvals"),
-    *("approve", "audit", "settings"),
+    *("stdio", "http", "console", "install", "uninstall", "demo", "sandbox", "login", "logout", "whoami", "doctor"),
+    *("approvals", "approve", "audit", "settings"),
     "completion",
 )
 VALUE = "ct_live_flow01k7_0123456789abcdef0123456789abcdef"

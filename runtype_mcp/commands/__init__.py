@@ -129,6 +129,7 @@ def _parser() -> _Parser:
 
     serving = command("stdio", _stdio, "serve one client over stdin and stdout, as hosts start it")
     http = command("http", _http, "serve over Streamable HTTP, on this machine only")
+    console = command("console", _console, "show tokens, findings, approvals and the audit log in your browser")
     flag: dict[str, Any] = {"action": "store_const", "const": True}  # None where it is not given
 
     def serving_options(of: _Parser) -> None:
@@ -139,7 +140,10 @@ def _parser() -> _Parser:
 
     serving_options(serving)
     serving_options(http)
+    serving_options(console)
     http.add_argument("--port", type=_port, default=8765, metavar="N", help="the port (%(default)s; 0 picks one)")
+    console.add_argument("--port", type=_port, default=0, metavar="N", help="the port (a free one unless given)")
+    console.add_argument("--no-open", action="store_true", help="print the address instead of opening it")
     install = command("install", install_options.run, "put this server into the configuration of a host")
     install_options.add_options(install, installs=True)
     uninstall = command("uninstall", install_options.run, "take this server out of the configuration of a host")
@@ -232,6 +236,14 @@ def _http(options: argparse.Namespace, _: object) -> int:
     from runtype_mcp.server import build_server
 
     return serve(build_server(settings, key=key), options.port)
+
+
+def _console(options: argparse.Namespace, _: object) -> int:
+    settings, key = _settings(options)
+    from runtype_mcp.commands.console import console
+    from runtype_mcp.server import build_server
+
+    return console(build_server(settings, key=key), options.port, opens=not options.no_open)
 
 
 def _demo(options: argparse.Namespace, _: object) -> int:

@@ -1,7 +1,7 @@
 """MCP Apps: the page that hosts show in a conversation, and what a person decides on it.
 
-The page is one self-contained file. Every tool is bound to it, and a host that knows no pages loses nothing: the text
-of a result says all that its data says.
+The page is one self-contained file. The tools whose results it can show are bound to it. A host that knows no pages
+loses nothing: the text of a result says all that its data says.
 
 To the server, a page's call looks like a model's. So a decision on a card needs what no model is shown: a one-time
 code in the `_meta` of the preview's result. It is worth what a form of the client is worth, as much as the host.
@@ -20,7 +20,7 @@ from mcp.server.mcpserver.resources import FileResource
 from pydantic import Field
 
 from runtype_mcp.policy.sanitize import names_match, sanitize_line
-from runtype_mcp.results import Result
+from runtype_mcp.results import Audit, ConversationList, MutationResult, Result, TokenList, TokenResult
 from runtype_mcp.storage.state import StateError
 from runtype_mcp.tools.approval import ticket_request
 from runtype_mcp.tools.arguments import Arguments
@@ -31,6 +31,8 @@ PAGE = Path(__file__).with_name("page.html")
 PAGE_URI = "ui://runtype-mcp/page"
 APPROVAL = "runtype-mcp/approval"
 """The key in a preview's `_meta` of what the card shows, and of the code that decides it."""
+SHOWN = (TokenList, TokenResult, MutationResult, ConversationList, Audit)
+"""Results that the page has a view for. A frame with the text of another would only repeat it."""
 logger = logging.getLogger("runtype_mcp")
 
 
@@ -44,9 +46,11 @@ def page_extension() -> Apps:
     return extension
 
 
-def tool_meta(spec: ToolSpec) -> dict[str, Any]:
+def tool_meta(spec: ToolSpec) -> dict[str, Any] | None:
     """The `_meta` of a tool: on which page hosts show its results, and whether models may call it."""
-    return {"ui": {"resourceUri": PAGE_URI} | ({"visibility": ["app"]} if spec.app_only else {})}
+    if spec.app_only:
+        return {"ui": {"resourceUri": PAGE_URI, "visibility": ["app"]}}
+    return {"ui": {"resourceUri": PAGE_URI}} if issubclass(spec.result, SHOWN) else None
 
 
 async def preview_meta(context: ToolContext, plan: Plan) -> dict[str, Any]:

@@ -252,6 +252,15 @@ def _faults(line: _Line, before: _Line) -> Iterator[str]:
         yield "Logging went on here after the line before was cut off or damaged."
 
 
+def newest(path: Path, limit: int, before: int) -> list[dict[str, Any]]:
+    """The last `limit` lines of those numbered below `before`, newest first; AuditError when the log cannot be read.
+
+    Damaged lines are left out; `verify` reports them.
+    """
+    entries = (line.entry for line in _read(path))
+    return list(deque((entry for entry in entries if entry and entry["seq"] < before), maxlen=limit))[::-1]
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One call. `time` is when it started, UTC; `duration_ms` is None where it is not known."""

@@ -404,7 +404,7 @@ async def test_the_operators_list_of_tools_is_about_models_and_leaves_the_page_i
 
 
 async def test_where_nothing_is_gated_the_pages_tool_is_not_offered(api: Api, era: str) -> None:
-    async with mcp_client(api, era, None, RUNTYPE_MCP_TOOLS="list_*,audit_*") as model:
+    async with mcp_client(api, era, None, RUNTYPE_MCP_TOOLS="list_client_*,audit_*") as model:
         assert await names(model) == {"list_client_tokens", "list_client_token_conversations", "audit_client_tokens"}
 
 

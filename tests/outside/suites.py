@@ -219,7 +219,7 @@ def bundle() -> Outcomes:
         prepare = _run([_uv(), "sync", "--directory", unpacked], 600, cwd=scratch, env=_clean())
         starts = {name: _start_bundle(unpacked, fields, scratch) for name, fields in FILLED.items()}
     declared = {tool["name"] for tool in manifest["tools"]}
-    reading = {name for name in declared if name.startswith(("list_", "get_client_token", "audit_"))}
+    reading = {name for name in declared if name.startswith(("list_", "get_client_token", "audit_", "confirm_"))}
     outcomes = {
         "the manifest is valid": _verdict(valid.returncode == 0, valid),
         "the bundle is packed and unpacked": _verdict(unpack.returncode == 0, unpack),

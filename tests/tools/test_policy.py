@@ -326,7 +326,7 @@ EVERY = [spec.name for spec in SPECS]
 async def offers(model: McpClient) -> list[str]:
     """The tools that a host offers its models."""
     listed = (await model.client.list_tools()).tools
-    return [tool.name for tool in listed if "model" in (tool.meta or {})["ui"].get("visibility", ["model", "app"])]
+    return [tool.name for tool in listed if "model" in (tool.meta or {}).get("ui", {}).get("visibility", ["model"])]
 
 
 def a_call_of(tool: str) -> Case:

@@ -29,7 +29,7 @@ def offered() -> dict[str, Json]:
 @cache
 def listed() -> dict[str, Json]:
     """The tools for models by name."""
-    return {name: tool for name, tool in offered().items() if "visibility" not in tool["_meta"]["ui"]}
+    return {name: tool for name, tool in offered().items() if "visibility" not in tool.get("_meta", {}).get("ui", {})}
 
 
 TOOL_NAMES = [spec.name for spec in SPECS]
