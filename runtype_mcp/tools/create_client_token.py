@@ -80,7 +80,7 @@ async def plan(args: CreateClientToken, context: ToolContext) -> CreatePlan:
         name=args.name,
         environment=args.environment,
         effects=tuple(found),
-        undo="It can be deactivated or deleted later. Safer: exact https origins.",
+        undo="It can be deactivated or deleted later. Exact https origins are safer.",
         # Another token of the name changes the question, so one answer cannot create two.
         note=f"Allowed origins: {', '.join(args.allowed_origins)}. "
         f"Runs: {effects.labels([*request.agent_ids, *request.flow_ids], names)}. "

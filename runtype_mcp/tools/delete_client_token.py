@@ -24,7 +24,7 @@ async def plan(args: DeleteClientToken, context: ToolContext) -> Plan:
         verb="Delete",
         arguments={"client_token": token.id},
         effects=tuple(effects.deleting(token)),
-        undo="This cannot be undone. Reversible instead: update_client_token with is_active false.",
+        undo="This cannot be undone. To stop it reversibly, use update_client_token with is_active false.",
     )
 
 

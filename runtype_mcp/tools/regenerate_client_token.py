@@ -27,7 +27,8 @@ async def plan(args: RegenerateClientToken, context: ToolContext) -> Plan:
         verb="Replace the value of",
         arguments=args.given | {"client_token": token.id},
         effects=tuple(effects.regenerating(token)),
-        undo="The old value cannot be brought back. Without an outage: create a second token, swap, delete this one.",
+        undo="The old value cannot be brought back. To avoid an outage, create a second token, embed its value, "
+        "then delete this one.",
         # The hint changes with the value, so one answer cannot regenerate twice.
         note=f"The present value ends with {token.token_hint[-4:]}." if token.token_hint else "",
     )

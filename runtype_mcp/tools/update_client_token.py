@@ -101,7 +101,7 @@ async def plan(args: UpdateClientToken, context: ToolContext) -> Plan:
         arguments=args.given | {"client_token": token.id},
         changes=change,
         effects=tuple(effects.updating(token, change, context.caller.redactor, names)),
-        undo="The settings before can be put back with another update.",
+        undo="The previous settings can be put back with another update.",
         # What a name stands for now. An approval is bound to it, so a name that moves on is asked about again.
         note=f"Runs: {effects.labels(runs, names)}." if names and runs else "",
     )

@@ -117,7 +117,7 @@ def ways(key: str) -> list[Way]:
         Way("create_client_token", wide | secret | {"confirm": True}, shows=True, types="New", writes=True),
         Way("create_client_token", create | {"allowed_origins": [f"https://{key}/{ARGUMENT}"]}, sends=False),
         Way("create_client_token", create | {"agent_ids": [ARGUMENT]}, sends=False),
-        Way("create_client_token", create | {"agent_ids": [key]}, shows=True, writes=True),
+        Way("create_client_token", create | {"agent_ids": [f"agent_{key}"]}, shows=True, writes=True),
         Way("create_client_token", create | file | {"env_file": f"{planted('file')}/.env:TOKEN"}),
         Way("create_client_token", create | file | {"env_file": f"{planted('file')}:{key}"}),
         Way("create_client_token", create | {ARGUMENT: key}, sends=False),
@@ -127,10 +127,12 @@ def ways(key: str) -> list[Way]:
         Way("update_client_token", plain | secret),
         Way("update_client_token", plain | secret | sure, types="Plain", writes=True),
         Way("update_client_token", opened | {"config": {}, "rate_limit_per_minute": 11} | sure_open, types=NAMES[OPEN]),
-        Way("update_client_token", plain | {"agent_ids": [ARGUMENT, key]}),
-        Way("update_client_token", plain | {"agent_ids": [ARGUMENT, key]} | sure, types="Plain", writes=True),
-        Way("update_client_token", plain | {"agent_ids": [key]}),
-        Way("update_client_token", plain | {"agent_ids": [key]} | sure, types="Plain", writes=True),
+        Way("update_client_token", plain | {"agent_ids": [ARGUMENT, f"agent_{key}"]}),
+        Way(
+            "update_client_token", plain | {"agent_ids": [ARGUMENT, f"agent_{key}"]} | sure, types="Plain", writes=True
+        ),
+        Way("update_client_token", plain | {"agent_ids": [f"agent_{key}"]}),
+        Way("update_client_token", plain | {"agent_ids": [f"agent_{key}"]} | sure, types="Plain", writes=True),
         Way("update_client_token", opened | {"agent_ids": "agent_1"} | sure_open, types=NAMES[OPEN], writes=True),
         Way("update_client_token", plain | {"target_alias": ARGUMENT} | sure, types="Plain", writes=True),
         Way("update_client_token", plain | {"default_flow_id": ARGUMENT}),
@@ -468,7 +470,7 @@ async def test_no_timeout_gives_a_secret_away(setup: Setup) -> None:
             for way in [way for way in tried if way.writes][:1]:
                 await stand.try_out(way, "writes", slow)
                 await stand.try_out(way, "lost", slow)
-    assert stand.combinations == 9 + 2 * 4
+    assert stand.combinations == len(TOOL_NAMES) + 2 * 4
 
 
 @pairs(ALL)
@@ -487,7 +489,17 @@ async def test_no_protocol_error_gives_a_secret_away(setup: Setup) -> None:
             "a completion": lambda: client.complete(
                 mcp_types.PromptReference(name=said), {"name": said, "value": said}
             ),
+            "a completion of a token": lambda: client.complete(
+                mcp_types.PromptReference(name="rotate_client_token"), {"name": "client_token", "value": ""}
+            ),
+            "a completion of an agent": lambda: client.complete(
+                mcp_types.PromptReference(name="embed_chat_widget"), {"name": "agent", "value": ""}
+            ),
             "the policy": lambda: client.read_resource("runtype://policy"),
+            "the tokens": lambda: client.read_resource("runtype://client-tokens"),
+            "a token": lambda: client.read_resource(f"runtype://client-tokens/{OPEN}"),
+            "no token": lambda: client.read_resource(f"runtype://client-tokens/{quote(said)}"),
+            "no page": lambda: client.read_resource(f"runtype://docs/{quote(said)}"),
         }
         for what, request in requests.items():
             stand.reset()
@@ -496,7 +508,7 @@ async def test_no_protocol_error_gives_a_secret_away(setup: Setup) -> None:
             except MCPError as error:
                 answer = f"{error} {error.error.data}"
             stand.check(what, {"answer": answer})
-    assert stand.combinations == 9
+    assert stand.combinations == len(requests)
 
 
 @pairs(ANSWERED)
