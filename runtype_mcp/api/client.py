@@ -14,20 +14,19 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx2 as httpx
 from pydantic import BaseModel
 
-from runtype_mcp import __version__, errors
+from runtype_mcp import errors
 from runtype_mcp.api import models
+from runtype_mcp.api.connections import Connections, Transport
 from runtype_mcp.api.probe import Probe, issuer
 from runtype_mcp.api.responses import Method, date, from_response, parsed, unfinished
 
 T = TypeVar("T", bound=BaseModel)
-Transport = Callable[[], httpx.AsyncBaseTransport]
 
 AgentsOrFlows = Literal["agents", "flows"]
 PAGE = 200
@@ -39,9 +38,6 @@ MAX_PAGES = 1000
 TRIES = 3
 MAX_BODY = 32 * 2**20
 """Bytes of one answer, decompressed. More than any list of tokens, less than a decompression bomb."""
-
-# A team's burst waits here, in turn, instead of meeting the API's rate limit; and a small pool is a quick one.
-_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=30)
 
 
 def next_delay(attempt: int, retry_after: float | None, left: float) -> float | None:
@@ -84,7 +80,7 @@ class RuntypeClient:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api_key, self._base_url, self._total_timeout = api_key, base_url, total_timeout
-        self._connections = _Connections(base_url, httpx.Timeout(total_timeout, connect=connect_timeout), transport)
+        self._connections = Connections(base_url, httpx.Timeout(total_timeout, connect=connect_timeout), transport)
         self._sleep, self._clock = sleep, clock
 
     def with_key(self, api_key: str | None) -> RuntypeClient:
@@ -254,7 +250,7 @@ class RuntypeClient:
 
     async def untrusted_issuer(self) -> str:
         """Who signed the certificate at the API's address, whether it is trusted or not. No key is sent."""
-        connections = _Connections(self._base_url, self._connections.timeout, None, trusting_all=True)
+        connections = Connections(self._base_url, self._connections.timeout, None, trusting_all=True)
         try:
             async with asyncio.timeout(self._total_timeout):
                 with self._classified("GET"):
@@ -284,51 +280,6 @@ class RuntypeClient:
         except (httpx.HTTPError, ssl.SSLError) as exc:  # a damaged TLS record comes as it is
             what = f"The connection to the API failed before its answer was complete ({type(exc).__name__})."
             raise unfinished(method, what, errors.RetryableError) from exc
-
-
-class _Connections:
-    """One HTTP client for all keys, made when it is first needed."""
-
-    def __init__(
-        self, base_url: str, timeout: httpx.Timeout, transport: Transport | None, *, trusting_all: bool = False
-    ) -> None:
-        self._encrypted, self.timeout, self._transport = base_url.startswith("https:"), timeout, transport
-        self._trusting_all = trusting_all
-        self._http: httpx.AsyncClient | None = None
-
-    def open(self) -> httpx.AsyncClient:
-        if self._http is None:
-            try:
-                self._http = httpx.AsyncClient(
-                    headers={"User-Agent": f"runtype-mcp/{__version__} (python)", "Accept": "application/json"},
-                    timeout=self.timeout,
-                    limits=_LIMITS,
-                    # Never followed: the key would travel to wherever the redirect points.
-                    follow_redirects=False,
-                    # None is kept: a cookie that answers one key must not go out with another.
-                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-                    transport=self._transport() if self._transport else None,
-                    # http:// is this machine alone: no proxy of the environment may see the key in the clear.
-                    trust_env=self._encrypted,
-                    # To read all certificate authorities takes 0.1 s. Where none is needed, none is trusted.
-                    verify=_no_authorities(self._trusting_all) if self._trusting_all or not self._encrypted else True,
-                )
-            except (ValueError, OSError, ImportError, httpx.InvalidURL) as exc:
-                # A proxy or a certificate file of the environment. Its text is left out: it may hold a password.
-                raise errors.NoConnectionPossible(f"No connection can be prepared ({type(exc).__name__}).") from None
-        return self._http
-
-    async def aclose(self) -> None:
-        http, self._http = self._http, None
-        if http is not None:
-            await http.aclose()
-
-
-def _no_authorities(trusting_all: bool) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if trusting_all:  # to look at a certificate; what goes over such a connection is no secret
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 def _certificate(response: httpx.Response) -> bytes:

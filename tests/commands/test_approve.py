@@ -115,7 +115,7 @@ def test_a_person_approves_in_a_terminal_and_the_same_call_goes_ahead_once(
         assert f"get_client_token_value: the live client token '{token['name']}' {token['id']}\n" in shown
         assert re.search(rf"\nAPI: {re.escape(api.url)}\n- .*value", shown)
         used = token["lastUsedAt"][:10]
-        assert re.search(rf"\nNow: {token['id']} \(live, active, .*\*.*, last used {used}\)\n", shown)
+        assert re.search(rf"\nNow: {token['id']} \(live, active, .*\*.*, last used {used} UTC\)\n", shown)
         assert re.search(r"\nApproved. The same call now goes ahead once, within 1[45] minutes.\n$", shown)
         assert not [path for _, path, _ in api.received if path.endswith("/token")]
         # Another call is not the approved one, and does not use the approval up.
@@ -289,7 +289,7 @@ def test_without_a_home_or_a_ticket_approvals_says_so(capsys: pytest.CaptureFixt
 
 
 def test_the_facts_say_where_they_come_from(api: Api, shop: Record) -> None:
-    then = "When it was asked: ct_1 (live, active, https://shop.example, last used 2026-11-01)\n"
+    then = "When it was asked: ct_1 (live, active, https://shop.example, last used 2026-11-01 UTC)\n"
     elsewhere = "Not read again: RUNTYPE_BASE_URL is not the server's here.\n"
     no_key = "Not read again: no API key is set or stored here. `runtype-mcp login` stores one.\n"
     token = shop.token

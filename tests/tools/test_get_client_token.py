@@ -96,7 +96,7 @@ async def test_a_hint_is_never_more_than_four_characters(api: Api) -> None:
 @pytest.mark.parametrize(
     ("fault", "kind", "said"),
     [
-        ({"kind": "status", "status": 401}, "auth", "RUNTYPE_API_KEY"),
+        ({"kind": "status", "status": 401}, "auth", "`runtype-mcp whoami`"),
         ({"kind": "status", "status": 403}, "auth", "CLIENT_TOKENS:READ"),
         ({"kind": "status", "status": 302}, "permanent", "redirect"),
         ({"kind": "wrong_shape", "body": {"clientToken": {"id": 7}}}, "permanent", "clientToken.agentIds"),
