@@ -148,7 +148,7 @@ export function AuditLog({ pages, more }: AuditLogProps) {
 
 function Verified({ page }: { page: AuditPage }) {
   if (!page.file) {
-    return <Notice>No audit log is kept. Set RUNTYPE_MCP_AUDIT_LOG to a file to keep one.</Notice>;
+    return <Notice>No audit log is kept. Set RUNTYPE_MCP_AUDIT to a file to keep one.</Notice>;
   }
   const file = (
     <code>
