@@ -31,7 +31,7 @@ from runtype_mcp.tools.completions import complete
 from runtype_mcp.tools.pipeline import build_tool
 from runtype_mcp.tools.prompts import add_prompts
 from runtype_mcp.tools.resources import add_resources, describe
-from runtype_mcp.tools.spec import Services, ToolContext, disabled_reason
+from runtype_mcp.tools.spec import ApprovalPages, Services, ToolContext, disabled_reason
 
 _STABLE = ("server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list")
 """What these say is fixed for the life of a process."""
@@ -109,6 +109,7 @@ def build_server(
     key: ApiKey | None = None,
     identity: Identity | None = None,
     extensions: Sequence[Extension] = (),
+    pages: bool = False,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> RuntypeServer:
     """The MCP server for these settings.
@@ -119,19 +120,32 @@ def build_server(
         key: the API key that the settings name, made of them if it is not given.
         identity: who calls; everybody is that key if it is not given.
         extensions: what is added to the protocol, beside the page of MCP Apps.
+        pages: whether a browser on this machine may show a person what waits for approval. Only for one client, which
+            is on this machine too.
         sleep: waits a number of seconds; tests pass one that does not.
 
     Raises:
         SettingsError: the settings name tools that do not exist.
     """
     settings.check_tools(spec.name for spec in SPECS)
+    state = state or _state(settings)
+    served: list[ApprovalPages] = []
+
+    def approval_pages() -> ApprovalPages:
+        from runtype_mcp.console.browser_pages import BrowserPages  # at the first call that waits for a page
+
+        if not served:
+            served.append(BrowserPages(settings, state))
+        return served[0]
+
     services = Services(
         settings=settings,
         identity=identity or StaticKey(settings, key or ApiKey(settings), _client(settings, sleep)),
-        state=state or _state(settings),
+        state=state,
         audit_log=AuditLog(settings.audit) if settings.audit else None,
         sleep=sleep,
         preview_meta=preview_meta,
+        pages=approval_pages if pages and settings.pages else None,
     )
 
     @asynccontextmanager
@@ -139,6 +153,8 @@ def build_server(
         try:
             yield None
         finally:
+            for page in served:
+                await page.aclose()
             await services.identity.aclose()
             await services.state.aclose()
 

@@ -52,7 +52,7 @@ VARIABLES = {
     "RUNTYPE_MCP_APPROVAL": Row(
         "approval",
         "`auto`",
-        "`auto`: confirm and name, and a person where the client can ask. `human`: always a person. "
+        "`auto`: confirm and name, and a person where one can be asked. `human`: always a person. "
         "`flag`: confirm and name. `deny`: never",
     ),
     "RUNTYPE_MCP_APPROVAL_LIVE": Row("approval_live", "none", "another policy for live tokens"),
@@ -60,6 +60,12 @@ VARIABLES = {
         "human_in_app",
         "`false`",
         "`human` also takes an approval on a card in the conversation, which is worth as much as the host is",
+    ),
+    "RUNTYPE_MCP_PAGES": Row(
+        "pages", "`on`", "`off`: nobody is asked on a page in the browser, where the client shows no forms"
+    ),
+    "RUNTYPE_MCP_APPROVAL_WAIT": Row(
+        "approval_wait", "`50`", "seconds for which a call waits for a decision on the page; then it is to be repeated"
     ),
     "RUNTYPE_MCP_ENVIRONMENT": Row("environment", "none", "`test` or `live`: tokens of the other one are out of reach"),
     "RUNTYPE_MCP_TOOLS": Row("tools", "`*`", "names and patterns of the tools to offer, with commas; `!` excludes"),
@@ -164,6 +170,8 @@ class Settings(BaseModel):
     approval: Approval = "auto"
     approval_live: Approval | None = None
     human_in_app: bool = False
+    pages: bool = True
+    approval_wait: Seconds = 50.0
     environment: Annotated[Literal["test", "live"], _LOWER] | None = None
     tools: Annotated[tuple[str, ...], BeforeValidator(_patterns)] = ("*",)
     secrets: Annotated[Literal["show", "file"], _LOWER] = "show"

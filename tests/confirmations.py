@@ -12,11 +12,11 @@ import hashlib
 import os
 import re
 import secrets
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
 import mcp_types
@@ -25,6 +25,7 @@ from runtype_mcp.sandbox.rules import created
 from runtype_mcp.sandbox.seed import stamp, utc_now
 from runtype_mcp.sandbox.store import Record, Store, digest, ulid
 from runtype_mcp.storage.sqlite_state import SqliteState
+from tests.console.desktop import Desktop, decide, desktop_in
 from tests.support import AGENT, FLOW, MODERN, Api, McpClient, SwappableApp, accept, mcp_client, running, text_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "confirmations.md"
@@ -36,7 +37,8 @@ SECRET = "rt_live_" + "0a1b2c3d" * 4
 
 DECLINE = mcp_types.ElicitResult(action="decline")
 
-RUNS, CONFIRM, ASKS, TICKET, REFUSED = "runs", "confirm and name", "**asks a person**", "**ticket**", "refused"
+RUNS, CONFIRM, ASKS, PAGED = "runs", "confirm and name", "**asks a person**", "**page**"
+TICKET, REFUSED = "**ticket**", "refused"
 Json = dict[str, Any]
 Group = Literal["It can stop pages", "It can let more in", "Neither"]
 
@@ -188,15 +190,15 @@ CASES: tuple[Case, ...] = (
     Case("List agents and flows", "Neither", "list_agents_and_flows", {}, None),
 )
 
-COLUMNS: tuple[tuple[str, bool], ...] = (
-    ("auto", True),
-    ("auto", False),
-    ("human", True),
-    ("human", False),
-    ("flag", True),
-    ("deny", True),
+FORM, DESKTOP, NEITHER = "can ask", "cannot, on a desktop", "cannot, elsewhere"
+COLUMNS: tuple[tuple[str, str], ...] = (
+    *(("auto", how) for how in (FORM, DESKTOP, NEITHER)),
+    *(("human", how) for how in (FORM, DESKTOP, NEITHER)),
+    ("flag", FORM),
+    ("deny", FORM),
 )
-"""A policy, and whether the client can ask a person. Without a client that asks, `flag` and `deny` are the same."""
+"""A policy, and how a person can be asked: in a form of the client, else in a browser that the server can open, else
+not at all. For `flag` and `deny` it is all the same."""
 
 
 def put(store: Store, **fields: Any) -> str:
@@ -212,11 +214,12 @@ def put(store: Store, **fields: Any) -> str:
 
 @dataclass
 class Bench:
-    """A client under one policy, and a person who says what `says` says."""
+    """A client under one policy, and a person who says what `says` says, or approves what a page shows."""
 
     api: Api
     model: McpClient
     says: list[mcp_types.ElicitResult]
+    desktop: Desktop | None = None
 
 
 def prepare(api: Api, case: Case) -> Json:
@@ -256,11 +259,14 @@ async def decide_ticket(code: str, *, approve: bool = True) -> None:
 
 
 @asynccontextmanager
-async def bench(api: Api, era: str, policy: str, asks: bool, **environ: str) -> AsyncIterator[Bench]:
+async def bench(
+    api: Api, era: str, policy: str, asks: bool, desktop: Desktop | None = None, **environ: str
+) -> AsyncIterator[Bench]:
     says = [DECLINE]
     answer = (lambda _: says[0]) if asks else None
-    async with mcp_client(api, era, answer, RUNTYPE_MCP_APPROVAL=policy, **environ) as model:
-        yield Bench(api, model, says)
+    environ = {"RUNTYPE_MCP_APPROVAL": policy, "RUNTYPE_MCP_APPROVAL_WAIT": "0.1", **environ}
+    async with mcp_client(api, era, answer, None, desktop is not None, **environ) as model:
+        yield Bench(api, model, says, desktop)
 
 
 async def needs(bench: Bench, case: Case) -> str:
@@ -288,6 +294,12 @@ async def needs(bench: Bench, case: Case) -> str:
         bench.says[0] = accept(case.name)
         assert done(await bench.model.call(case.tool, **yes)), case.does
         return ASKS
+    if "A page is open" in text_of(result):
+        assert bench.desktop is not None
+        code = next(iter(re.findall(r"[0-9A-Z]{4}-[0-9A-Z]{4}", text_of(result))))
+        await bench.desktop.in_open_page(lambda page: decide(page, "approve", case.name, code=code))
+        assert done(await bench.model.call(case.tool, **yes)), case.does
+        return PAGED
     if "runtype-mcp approve" not in text_of(result):
         return REFUSED
     await decide_ticket(code_in(text_of(result)))
@@ -298,10 +310,12 @@ async def needs(bench: Bench, case: Case) -> str:
 async def table(api: Api, era: str, root: Path) -> dict[str, list[str]]:
     """For each case, by what it does: what it needs, a word for each of `COLUMNS`."""
     rows: dict[str, list[str]] = {case.does: [] for case in CASES}
-    for policy, asks in COLUMNS:
-        async with bench(api, era, policy, asks, RUNTYPE_MCP_FILES_ROOT=str(root)) as at:
-            for case in CASES:
-                rows[case.does].append(await needs(at, case))
+    for policy, how in COLUMNS:
+        with TemporaryDirectory() as folder, desktop_in(Path(folder)) as desktop:
+            asks, at_desk = how == FORM, desktop if how == DESKTOP else None
+            async with bench(api, era, policy, asks, at_desk, RUNTYPE_MCP_FILES_ROOT=str(root)) as at:
+                for case in CASES:
+                    rows[case.does].append(await needs(at, case))
     return rows
 
 
@@ -349,13 +363,16 @@ People who are asked about everything stop reading, so harmless calls are not as
 2. **Confirm and name.** With `confirm`, the call must also carry the token's present name as `expected_name`. A
    mixed-up id is refused, and the approval dialog of your assistant shows a name that you know. (A new token is named
    by its own `name`.)
-3. **A person.** Where the client can show a form, you are asked, and type the token's name. For example:
+3. **A person.** Where the client can show a form, you are asked in it, and type the token's name. Where it cannot, and
+   the server runs on your desktop, a page in your browser asks the same. For example:
 
    > {question}
 
-   Another name, no, or closing the form: nothing happens, and the assistant is told not to try again by itself. A yes
-   is good for one call, once.
-4. **A ticket.** Where the client cannot ask and the policy wants a person, the call is refused with a code. Run
+   Another name, no, or closing the form: nothing happens, and the assistant is told not to try again by itself. On the
+   page, a mistyped name may be corrected, only *Deny* denies, and to close it decides nothing. The call waits for you
+   (50 seconds, or `RUNTYPE_MCP_APPROVAL_WAIT`); after that, approve in your time and have the assistant repeat it. A
+   yes is good for one call, once.
+4. **A ticket.** Where neither can be shown and the policy wants a person, the call is refused with a code. Run
    `runtype-mcp approve CODE` in a terminal, and the same call goes ahead, once. A changed call, a changed token, or 15
    minutes, and the code is worth nothing. A no holds for the same operation on the same token, until it expires or you
    take it back.
@@ -377,16 +394,19 @@ _WORTH = """
 | preview | an assistant that acts before it looks | one that confirms immediately |
 | name | the wrong token | the wrong decision: an assistant can look the name up |
 | person, in the client | an assistant on its own, whatever it was told | a client that answers for you; not reading |
+| person, on a page | the same, with any client; other websites | an agent with a shell as your user; not reading |
 | ticket | the same, with any client | an agent with a shell as your user: it can approve for itself |
 | ticket, where the agent has no shell on the server's machine | that too | not reading |
 | `deny` | every such call through this server | |
 
 The last limit is the API key: whoever can read it needs no server to use it, so keep it where an agent's shell cannot
-read it. And `auto` is only as strong as the client: if yours shows no forms, it asks nobody. Choose `human` then.
+read it. And `auto` asks nobody where the client shows no forms and no browser can be opened: over SSH, in a container,
+in CI, or with `RUNTYPE_MCP_PAGES=off`. Choose `human` there.
 
 ## Call by call
 
-Every call above, tried under every policy. The first line is the policy; the second says whether the client can ask.
+Every call above, tried under every policy. The first line is the policy; the second says whether the client can ask,
+and where it cannot, whether the server can open your browser.
 
 """
 
@@ -422,14 +442,15 @@ def _in_short(rows: Mapping[str, list[str]]) -> str:
     lines.append("")
     lines.append(
         f"*{RUNS}*: immediately. *{CONFIRM}*: once the call carries both. {ASKS}: that, and your yes in the client. "
+        f"{PAGED}: that, and your yes on a page in your browser. "
         f"{TICKET}: that, and your yes in a terminal. *{REFUSED}*: never."
     )
     return "\n".join(lines) + "\n"
 
 
 def _client(column: int) -> str:
-    policy, asks = COLUMNS[column]
-    return "either" if policy in ("flag", "deny") else "can ask" if asks else "cannot ask"
+    policy, how = COLUMNS[column]
+    return "either" if policy in ("flag", "deny") else how
 
 
 def _call_by_call(rows: Mapping[str, list[str]]) -> str:
@@ -467,7 +488,7 @@ async def page(api: Api, root: Path) -> str:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:
         os.environ["RUNTYPE_MCP_STATE_DIR"] = str(Path(folder, "state"))
         stage = SwappableApp()
         with running(stage) as url:

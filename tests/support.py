@@ -166,18 +166,19 @@ def _callback(answer: Answer, asked: list[str]) -> Any:
 
 @asynccontextmanager
 async def mcp_client(
-    api: Api, era: str, answer: Answer = None, state: State | None = None, /, **environ: str
+    api: Api, era: str, answer: Answer = None, state: State | None = None, pages: bool = False, /, **environ: str
 ) -> AsyncIterator[McpClient]:
     """A client of our server in this process, which calls `api` over HTTP.
 
     `answer` is what a person says when they are asked; None makes a client that cannot ask. `environ` sets settings
-    by the names of their variables. The server waits for nothing before it looks again.
+    by the names of their variables. With `pages` a person may be asked in a browser, as over stdio. The server waits
+    for nothing before it looks again.
     """
     settings = settings_for(api, **environ)
     asked: list[str] = []
     callback = _callback(answer, asked) if answer is not None else None
     async with Client(
-        build_server(settings, state=state, sleep=no_wait), mode=era, elicitation_callback=callback
+        build_server(settings, state=state, pages=pages, sleep=no_wait), mode=era, elicitation_callback=callback
     ) as client:
         yield McpClient(client, asked)
 

@@ -69,6 +69,7 @@ READS_OR_WRITES = {
 LOADED_LATE = {
     *("sqlite3", "filelock", "publicsuffixlist", "stamina", "tenacity", "jsonschema", "rich", "shtab", "webbrowser"),
     *("tomlkit", "ruamel"),
+    *("runtype_mcp.console.browser_pages", "runtype_mcp.console.app", "runtype_mcp.console.browser"),
 }
 """What a start must not wait for: each is imported by the first call that needs it."""
 

@@ -13,6 +13,7 @@ from tests.confirmations import (
     COLUMNS,
     CONFIRM,
     PAGE,
+    PAGED,
     REFUSED,
     RUNS,
     TICKET,
@@ -37,8 +38,8 @@ async def test_what_can_stop_pages_or_let_more_in_never_runs_at_once_on_either_e
         if case.group == "Neither":
             assert set(rows[case.does]) == {RUNS}, case.does
         else:
-            assert rows[case.does] == [ASKS, CONFIRM, ASKS, TICKET, CONFIRM, REFUSED], case.does
-    assert [policy for policy, _ in COLUMNS] == ["auto", "auto", "human", "human", "flag", "deny"]
+            assert rows[case.does] == [ASKS, PAGED, CONFIRM, ASKS, PAGED, TICKET, CONFIRM, REFUSED], case.does
+    assert [policy for policy, _ in COLUMNS] == ["auto"] * 3 + ["human"] * 3 + ["flag", "deny"]
     assert await table(api, LEGACY, tmp_path) == rows
 
 

@@ -22,10 +22,10 @@ from pydantic import Field
 from runtype_mcp.policy.sanitize import names_match, sanitize_line
 from runtype_mcp.results import Audit, ConversationList, MutationResult, Result, TokenList, TokenResult
 from runtype_mcp.storage.state import StateError
-from runtype_mcp.tools.approval import ticket_request
 from runtype_mcp.tools.arguments import Arguments
 from runtype_mcp.tools.plan import Plan, sha256
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
+from runtype_mcp.tools.ticket_approval import ticket_request
 
 PAGE = Path(__file__).with_name("page.html")
 PAGE_URI = "ui://runtype-mcp/page"

@@ -31,7 +31,7 @@ def serve(settings: Settings, key: ApiKey, replay: Replay | None = None) -> int:
 
         from runtype_mcp.server import build_server
 
-        server = build_server(settings, key=key)
+        server = build_server(settings, key=key, pages=True)
         gc.freeze()
         gc.enable()
         anyio.run(run, server, source, sink, replay)

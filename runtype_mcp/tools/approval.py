@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, cast
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation, DeclinedElicitation, ElicitationResult
 from mcp.server.mcpserver import Context
@@ -28,15 +27,19 @@ from pydantic import BaseModel, Field
 
 from runtype_mcp.errors import Refused
 from runtype_mcp.policy.sanitize import names_match, sanitize_line
-from runtype_mcp.settings import Approval, Settings
-from runtype_mcp.storage.state import StateError
-from runtype_mcp.storage.tickets import TicketRequest
-from runtype_mcp.tools.plan import Plan, sha256
+from runtype_mcp.settings import Settings
+from runtype_mcp.tools.plan import Plan
 from runtype_mcp.tools.spec import ToolContext
+from runtype_mcp.tools.ticket_approval import (
+    MODERN,
+    OnPage,
+    ask_on_page,
+    decided_elsewhere,
+    page_for,
+    refuse_with_ticket,
+)
+from runtype_mcp.tools.verdict import NOT_AGAIN, Approved, Denied, Preview, Verdict, denied, policy_sentence
 
-MODERN = "2026-07-28"
-"""From this protocol version on, a client is asked within the answer, and can always be."""
-NOT_AGAIN = "Do not call again without new instructions from the user."
 MAX_QUESTION = 6000
 """Characters. A person is shown everything that a call would do, or is not asked at all."""
 
@@ -45,28 +48,6 @@ class TypedName(BaseModel):
     """The form that a person fills in. Required, typed, without a default: some clients accept a form unseen."""
 
     name: str = Field(min_length=1, max_length=255, title="Name of the token", description="Type it to approve.")
-
-
-@dataclass(frozen=True, slots=True)
-class Approved:
-    """The call may go ahead. `how` is for the audit log: `not gated`, `flag`, `person` or `ticket CODE (page)`."""
-
-    how: str
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """Nobody confirmed the call yet: show what it would do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """The call does not go ahead. Nothing was changed."""
-
-    error: Refused
-
-
-Verdict = Approved | Preview | Denied
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +61,6 @@ class Gated:
     context: ToolContext
     confirm: bool
     expected_name: str | None
-
-
-def policy_sentence(approval: Approval) -> str:
-    """The policy in force, for a model and for a person."""
-    return {
-        "auto": "Policy auto: confirm and the name are needed, and a person is asked where the client can ask.",
-        "human": "Policy human: a person must approve, in the client or with 'runtype-mcp approve' in a terminal.",
-        "flag": "Policy flag: confirm and the name are needed; no person is asked.",
-        "deny": "Policy deny: calls with such effects are refused. Only the operator can change that.",
-    }[approval]
 
 
 def supports_elicitation(context: Context[Any, Any]) -> bool:
@@ -109,31 +80,27 @@ def evaluate(plan: Plan, settings: Settings, confirm: bool, expected_name: str |
         return Approved("not gated")
     approval = settings.approval_for(plan.environment)
     if approval == "deny":
-        return _denied(f"{plan.verb} {plan.subject}: {policy_sentence('deny')}", "Do not retry; tell the user.")
+        return denied(f"{plan.verb} {plan.subject}: {policy_sentence('deny')}", "Do not retry; tell the user.")
     if len(plan.question()) > MAX_QUESTION:
         # Cut, it would hide what comes last. The caller chooses what that is.
-        return _denied(
+        return denied(
             f"{plan.verb} {plan.subject}: this would do more than a person can be shown at one time.",
             "Split it into several calls.",
         )
     if not confirm:
         return Preview()
     if plan.token is not None and expected_name is None:
-        return _denied(
+        return denied(
             f"confirm came without expected_name, the name of {plan.subject}.",
             "Check with the user that this is the token they mean, then add its name.",
         )
     if plan.token is not None and not names_match(expected_name or "", plan.name):
-        return _denied(
+        return denied(
             f"{sanitize_line(plan.token.id, 128)} is named '{sanitize_line(plan.name, 255)}', "
             f"not '{sanitize_line(expected_name or '', 255)}'.",
             "Find the token that is meant with list_client_tokens.",
         )
     return Approved("flag") if approval == "flag" else None
-
-
-def _denied(what: str, next_step: str = NOT_AGAIN) -> Denied:
-    return Denied(Refused(what, next_step))
 
 
 # What the SDK resolves before the operation runs, on both protocol eras by one path: it asks older clients during the
@@ -148,18 +115,20 @@ async def plan_for(gated: Gated) -> Plan:
 
 async def verdict_for(
     gated: Gated, plan: Annotated[Plan, Resolve(plan_for)], context: Context[Any, Any]
-) -> Elicit[TypedName] | Verdict:
+) -> Elicit[TypedName] | Verdict | OnPage:
     settings = gated.context.settings
     verdict = evaluate(plan, settings, gated.confirm, gated.expected_name)
     if verdict is not None:
         return verdict
-    if (verdict := await _decided(gated.context, plan)) is not None:
+    if (verdict := await decided_elsewhere(gated.context, plan)) is not None:
         return verdict
     if supports_elicitation(context):
         return Elicit(gated.context.caller.redactor.redact_text(plan.question()), TypedName)
+    if (page := page_for(gated.context)) is not None:
+        return page
     if settings.approval_for(plan.environment) == "auto":
         return Approved("flag")
-    return await _ticket(gated.context, plan)
+    return await refuse_with_ticket(gated.context, plan)
 
 
 async def _resolved(
@@ -193,79 +162,22 @@ async def authorize(gated: Gated) -> tuple[Plan, Verdict] | InputRequiredResult:
     match resolved["verdict"]:
         case AcceptedElicitation(data=(Approved() | Preview() | Denied()) as verdict):
             return plan, verdict
+        case AcceptedElicitation(data=OnPage() as page):
+            decided = await ask_on_page(gated.context, plan, page)
+            return decided if isinstance(decided, InputRequiredResult) else (plan, decided)
         case AcceptedElicitation(data=TypedName() as typed):
             return plan, await _typed(gated.context, plan, typed.name)
         case DeclinedElicitation():
-            return plan, _denied("No person said yes: the client declined the question.")
+            return plan, denied("No person said yes: the client declined the question.")
         case CancelledElicitation():
-            return plan, _denied("No person said yes: the question was closed without an answer.")
+            return plan, denied("No person said yes: the question was closed without an answer.")
         case _:
             raise Refused("The question to a person returned an unusable answer.", NOT_AGAIN)
 
 
 async def _typed(context: ToolContext, plan: Plan, name: str) -> Verdict:
     if not names_match(name, plan.name):
-        return _denied("The person typed another name than this token's, so nothing went ahead.")
+        return denied("The person typed another name than this token's, so nothing went ahead.")
     if not await context.state.use_approval(plan.digest, plan.approvals_used):
-        return _denied("This answer was used already.")
+        return denied("This answer was used already.")
     return Approved("person")
-
-
-async def _decided(context: ToolContext, plan: Plan) -> Verdict | None:
-    """What a person has decided of this call elsewhere than in a form of the client; None where nobody has."""
-    request, in_app = ticket_request(context, plan), context.settings.approves_in_app(plan.environment)
-    try:
-        ticket = await context.state.take_ticket(request.digest, request.scope, in_app=in_app)
-    except StateError as exc:
-        raise Refused(f"Approvals outside the conversation do not work: {exc}", "Tell the operator.") from exc
-    if ticket is None:
-        return None
-    if ticket.state == "denied":
-        return _denied(f"A person denied this call ({ticket.code}).")
-    return Approved(f"ticket {ticket.code} ({ticket.decided_in})")
-
-
-async def _ticket(context: ToolContext, plan: Plan) -> Verdict:
-    """A code under which a person can approve this call, in this state, outside the conversation."""
-    if context.settings.state_dir is None:
-        return _denied("There is no place where approvals could be given.", "Tell the operator: RUNTYPE_MCP_STATE_DIR.")
-    try:
-        in_app = context.settings.approves_in_app(plan.environment)
-        ticket = await context.state.request_ticket(ticket_request(context, plan), in_app=in_app)
-    except StateError as exc:
-        raise Refused(f"Approvals outside the conversation do not work: {exc}", "Tell the operator.") from exc
-    return _denied(
-        f"A person must approve this outside the conversation. {plan.what()}",
-        f"Ask the user to run `runtype-mcp approve {ticket.code}` in a terminal, then repeat this exact call. "
-        f"{policy_sentence('human')}",
-    )
-
-
-def approval_card(context: ToolContext, plan: Plan) -> dict[str, Any]:
-    """What a person is shown of a call, on a page or in a terminal. It leaves the server past the exit of results."""
-    settings = context.settings
-    card = plan.card() | {
-        "apiHost": urlsplit(settings.base_url).netloc,
-        "sandbox": settings.sandbox,
-        "requestedBy": sanitize_line(context.caller.name, 80),
-    }
-    return cast(dict[str, Any], context.caller.redactor.redact_json(card))
-
-
-def ticket_request(context: ToolContext, plan: Plan) -> TicketRequest:
-    """The request for a person's decision on exactly this call."""
-    account, card = context.caller.account, approval_card(context, plan)
-    subject_id = plan.token.id if plan.token else ""
-    return TicketRequest(
-        # Servers of one user share the tickets: a yes for one account's token is none for another's.
-        digest=sha256(plan.digest, account),
-        # A denial is for the operation on this token, or one more harmless field would ask again.
-        scope=sha256(account, plan.operation, subject_id or plan.name),
-        operation=plan.operation,
-        subject_id=card["token"]["id"] if plan.token else "",
-        subject_name=card["name"],
-        environment=card["environment"],
-        card=card,
-        base_url=context.settings.base_url,
-        requested_by=context.caller.subject,
-    )

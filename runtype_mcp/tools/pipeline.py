@@ -23,11 +23,12 @@ from runtype_mcp.policy.sanitize import sanitize_line
 from runtype_mcp.storage.audit_log import AuditError
 from runtype_mcp.storage.state import StateError
 from runtype_mcp.tools import last_read
-from runtype_mcp.tools.approval import Approved, Denied, Gated, Preview, authorize, policy_sentence
+from runtype_mcp.tools.approval import Gated, authorize
 from runtype_mcp.tools.arguments import Arguments, Confirmable, NameConfirmed, narrowed, validate
 from runtype_mcp.tools.plan import Plan
 from runtype_mcp.tools.schema import flat
 from runtype_mcp.tools.spec import Services, ToolContext, ToolSpec, disabled_reason
+from runtype_mcp.tools.verdict import Approved, Denied, Preview, policy_sentence
 
 MAX_ERROR = 4000
 """Characters of an error's text. A longer one is itself a bug."""
@@ -150,7 +151,7 @@ class GuardedTool(Tool):
     async def _planned_again(self, context: ToolContext, args: Arguments, plan: Plan, approval: str) -> Plan:
         """The plan on the token as it is now, if that may be another than the one that was decided on."""
         # A person may take minutes, and two calls can both have seen the token before either acted.
-        if approval != "person" and await context.state.write_epoch() == plan.write_epoch:
+        if approval in ("flag", "not gated") and await context.state.write_epoch() == plan.write_epoch:
             return plan
         if plan.token is not None:
             # By its id: another token may have the name by now, and the lock is on this one.

@@ -17,11 +17,11 @@ from runtype_mcp import __version__, results
 from runtype_mcp.errors import ClientTokenError, Refused
 from runtype_mcp.settings import Settings
 from runtype_mcp.tools import SPECS
-from runtype_mcp.tools.approval import policy_sentence
 from runtype_mcp.tools.get_client_token import GET
 from runtype_mcp.tools.list_client_tokens import LIST
 from runtype_mcp.tools.lookup import find
 from runtype_mcp.tools.spec import ToolContext, ToolSpec, disabled_reason
+from runtype_mcp.tools.verdict import policy_sentence
 
 POLICY_URI = "runtype://policy"
 TOKENS_URI = "runtype://client-tokens"

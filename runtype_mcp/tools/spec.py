@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from mcp.server.mcpserver import Context
 
@@ -16,8 +17,34 @@ from runtype_mcp.identity import Caller, Identity
 from runtype_mcp.settings import Settings
 from runtype_mcp.storage.audit_log import AuditLog
 from runtype_mcp.storage.state import State
+from runtype_mcp.storage.tickets import Ticket
 from runtype_mcp.tools.arguments import Arguments
 from runtype_mcp.tools.plan import Plan
+
+
+class ApprovalPages(Protocol):
+    """A page in a person's browser, on which they decide tickets. OSError from any method: it cannot be shown."""
+
+    def can_open(self) -> bool:
+        """Whether a browser can be opened where a person sits."""
+
+    def is_open(self) -> bool:
+        """Whether the person has the page open: it shows every ticket that waits."""
+
+    def address(self, ticket: Ticket) -> str:
+        """An address that opens the page once. It is a secret: only who opens it for the person may see it."""
+
+    def show(self, ticket: Ticket) -> None:
+        """Open the page in the person's browser, unless it is open."""
+
+    def waiting(self, ticket: Ticket) -> AbstractContextManager[None]:
+        """Within it a call waits for the ticket, so that the page can say how it goes on."""
+
+    async def wait(self, ticket: Ticket, seconds: float) -> None:
+        """Wait until a person may have decided, at most for `seconds`."""
+
+    async def aclose(self) -> None:
+        """Stop serving the page."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +52,8 @@ class Services:
     """What all calls of a server share. Built once by `build_server`, never by a module.
 
     `sleep` waits a number of seconds; tests pass one that does not. `preview_meta` gives the `_meta` of a preview's
-    result: what a page is told of the call, and a model is not.
+    result: what a page is told of the call, and a model is not. `pages` makes the page in a person's browser, at the
+    first need; None where none may be shown.
     """
 
     settings: Settings
@@ -34,6 +62,7 @@ class Services:
     audit_log: AuditLog | None
     sleep: Callable[[float], Awaitable[None]]
     preview_meta: Callable[[ToolContext, Plan], Awaitable[dict[str, Any]]]
+    pages: Callable[[], ApprovalPages] | None = None
 
 
 @dataclass(frozen=True)

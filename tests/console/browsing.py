@@ -89,6 +89,13 @@ class Browser:
     def post(self, path: str, json: Any = None, **headers: str) -> httpx.Response:
         return self.client.post(f"{self.base}{path}", json=json, headers=ASKED | {"origin": self.origin} | headers)
 
+    def is_served(self) -> bool:
+        """Whether the server of the page is still there."""
+        try:
+            return self.get("api/session").status_code == 200
+        except httpx.ConnectError:
+            return False
+
     def cards(self) -> list[dict[str, Any]]:
         cards: list[dict[str, Any]] = self.get("api/approvals").json()["approvals"]
         return cards

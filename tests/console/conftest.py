@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser
 
 from tests.console.chromium import Clock, Desk, desk, launched
+from tests.console.desktop import Desktop, desktop_in
 from tests.console.hosting import Chat, chat, host_page
 from tests.support import Api
 
@@ -38,3 +40,10 @@ async def conversation(api: Api, chromium: Browser, host: str) -> AsyncIterator[
     """A conversation with a model, whose host shows pages, and a sandbox full of tokens behind the server."""
     async with chat(api.seeded(), chromium, host) as at:
         yield at
+
+
+@pytest.fixture
+def desktop(tmp_path: Path) -> Iterator[Desktop]:
+    """This process, and what it starts, are on a desktop with a scripted browser."""
+    with desktop_in(tmp_path) as made:
+        yield made

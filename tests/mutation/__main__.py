@@ -31,7 +31,14 @@ from tests.mutation.mutants import Mutant, mutants
 
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".mutation"
-MODULES = ("policy", "api/client.py", "tools/approval.py", "tools/pipeline.py", "tools/lookup.py")
+MODULES = (
+    "policy",
+    "api/client.py",
+    "tools/approval.py",
+    "tools/ticket_approval.py",
+    "tools/pipeline.py",
+    "tools/lookup.py",
+)
 TESTS = ("policy", "properties", "api", "faults", "tools", "protocol")
 LIBRARIES = (
     *(

@@ -57,7 +57,7 @@ async def test_the_policy_as_it_is_without_any_setting(api: Api, era: str) -> No
     assert await read(api, era) == [
         f"runtype-mcp {__version__}, {api.url}",
         "API key: RUNTYPE_API_KEY",
-        "Policy auto: confirm and the name are needed, and a person is asked where the client can ask.",
+        "Policy auto: confirm and the name are needed, and a person is asked where one can be.",
         "Gated calls are not recorded in an audit log.",
     ]
     assert not api.received  # nothing is asked of the API

@@ -1,0 +1,47 @@
+"""What comes of asking whether a gated call may go ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtype_mcp.errors import Refused
+from runtype_mcp.settings import Approval
+
+NOT_AGAIN = "Do not call again without new instructions from the user."
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """The call may go ahead. `how` is for the audit log: `not gated`, `flag`, `person` or `ticket CODE (page)`."""
+
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Nobody confirmed the call yet: show what it would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The call does not go ahead. Nothing was changed."""
+
+    error: Refused
+
+
+Verdict = Approved | Preview | Denied
+
+
+def denied(what: str, next_step: str = NOT_AGAIN) -> Denied:
+    """A refusal: what happened, and what to do next."""
+    return Denied(Refused(what, next_step))
+
+
+def policy_sentence(approval: Approval) -> str:
+    """The policy in force, for a model and for a person."""
+    return {
+        "auto": "Policy auto: confirm and the name are needed, and a person is asked where one can be.",
+        "human": "Policy human: a person must approve: in the client, in a browser or in a terminal.",
+        "flag": "Policy flag: confirm and the name are needed; no person is asked.",
+        "deny": "Policy deny: calls with such effects are refused. Only the operator can change that.",
+    }[approval]
