@@ -16,6 +16,7 @@ from runtype_mcp.commands.host_checks import check_hosts
 from runtype_mcp.commands.login import access, kind, shown
 from runtype_mcp.commands.network_checks import check_network
 from runtype_mcp.commands.output import print_json, print_table
+from runtype_mcp.console.browser import can_open_browser, this_machine
 from runtype_mcp.credentials import ApiKey, config_dir
 from runtype_mcp.environment import usable, user_folder
 from runtype_mcp.errors import ClientTokenError
@@ -44,7 +45,7 @@ def doctor(flags: Mapping[str, object], *, as_json: bool) -> int:
     if settings is not None:
         findings += _given(settings, flags)
         findings += asyncio.run(_outside(settings, broken.keys()))
-        findings += [_files_root(settings), *_directories(settings)]
+        findings += [_files_root(settings), *_directories(settings), _browser()]
     findings += asyncio.run(_hosts(settings.total_timeout if settings else 30.0))
     failed = any(finding.status == "fail" for finding in findings)
     if as_json:
@@ -144,6 +145,14 @@ async def _hosts(seconds: float) -> list[Finding]:
     except (RuntimeError, OSError):  # there is no home directory, or the working directory was removed
         return [Finding("skip", "hosts", "Not checked, because there is no home or no working directory.")]
     return [finding async for finding in check_hosts(machine, seconds)]
+
+
+def _browser() -> Finding:
+    """Whether a page for a person can be opened here."""
+    if can_open_browser(os.environ, this_machine()):
+        return Finding("ok", "person", "A browser can be opened here, for `runtype-mcp console`.")
+    what = "No browser can be opened from here. A person is asked in the client's form, or by `runtype-mcp approve`."
+    return Finding("skip", "person", what)
 
 
 def _files_root(settings: Settings) -> Finding:

@@ -125,6 +125,17 @@ def test_the_sandbox_needs_no_network_and_no_key(environ: dict[str, str]) -> Non
     assert "RUNTYPE_API_KEY is not used in the sandbox" in found["settings"]
 
 
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"BROWSER": "any", "CI": ""}, "ok: A browser can be opened here, for `runtype-mcp console`."),
+        ({"BROWSER": "any", "CI": "true"}, "skip: No browser can be opened from here. A person is asked in the"),
+    ],
+)
+def test_whether_a_page_can_be_opened_is_told(environ: dict[str, str], variables: dict[str, str], says: str) -> None:
+    assert report(environ | variables, "--sandbox")["person"].startswith(says)
+
+
 def test_people_read_one_line_for_each_check(environ: dict[str, str]) -> None:
     done = run("doctor", **environ | {"RUNTYPE_API_KEY": "rt_test_wrong"})
     head, *lines = done.stdout.splitlines()
