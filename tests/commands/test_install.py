@@ -161,13 +161,10 @@ def _fill(value: str, home: Home, variables: dict[str, str]) -> str:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("before", ["nothing", "mine", "older"])
 @pytest.mark.parametrize("name", NAMES)
-async def test_the_server_starts_exactly_as_the_file_of_the_host_says(name: str, before: str, home: Home) -> None:
+async def test_the_server_starts_exactly_as_the_file_of_the_host_says(name: str, home: Home) -> None:
     host = HOSTS[name]
-    path = home.file(host)
-    if before != "nothing":
-        home.write(host, mine(host) if before == "mine" else older(host))
+    path = home.write(host, older(host))
     assert "Done." in home.does("install", name, "--sandbox", "--yes")
     assert "delete_client_token" in await tools_of(host, entry(host, path), home, {})
     assert "It is installed already. Nothing was changed." in home.does("install", name, "--sandbox")
@@ -177,7 +174,7 @@ async def test_the_server_starts_exactly_as_the_file_of_the_host_says(name: str,
     assert "delete_client_token" not in tools
     assert await tools_of(host, entry(host, path), home, {}) == tools  # no key is set: it starts, and calls say so
     home.does("uninstall", name, "--yes")
-    assert (path.read_text() if path.exists() else None) == (None if before == "nothing" else mine(host))
+    assert path.read_text() == mine(host)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if HOSTS[name].project])
