@@ -18,6 +18,7 @@ An assistant such as Claude, Cursor or VS Code starts it and speaks with it; you
     runtype-mcp demo                  see what it does, without an account
     runtype-mcp login                 store your API key, out of every model's reach
     runtype-mcp install claude-code   give it to your assistant (or: cursor, vscode, ...)
+    runtype-mcp doctor                say what keeps it from working, and what to do
     runtype-mcp --help                all commands\
 """
 
