@@ -180,6 +180,8 @@ def test_a_person_who_starts_it_in_a_terminal_is_told_what_it_is_and_what_to_do(
         assert terminal.ended() == 0
     lines = terminal.shown.splitlines()
     assert "an MCP server that manages Runtype client tokens" in lines[0]
+    listed = [line for line in lines if line.startswith("    runtype-mcp")]
+    assert lines[-len(listed) :] == listed  # no line of the list is wrapped
     assert {"runtype-mcp demo", "runtype-mcp login", "runtype-mcp install", "runtype-mcp --help"} <= set(
         re.findall(r"^    (runtype-mcp \S+)", terminal.shown.replace("\r", ""), re.MULTILINE)
     )

@@ -16,9 +16,9 @@ runtype-mcp {__version__}: an MCP server that manages Runtype client tokens.
 An assistant such as Claude, Cursor or VS Code starts it and speaks with it; you need not.
 
     runtype-mcp demo                  see what it does, without an account
-    runtype-mcp login                 store your API key, out of every model's reach
-    runtype-mcp install claude-code   give it to your assistant (or: cursor, vscode, ...)
-    runtype-mcp doctor                say what keeps it from working, and what to do
+    runtype-mcp login                 store your API key, where no model sees it
+    runtype-mcp install claude-code   give it to your assistant (or cursor, …)
+    runtype-mcp doctor                say what keeps it from working
     runtype-mcp --help                all commands\
 """
 
