@@ -85,7 +85,8 @@ async def ask_on_page(context: ToolContext, plan: Plan, page: OnPage) -> Verdict
     if verdict is None:
         return denied(
             f"No person has decided yet ({ticket.code}). A page is open in the user's browser. {plan.what()}",
-            "Tell the user. When they have approved there, repeat this exact call.",
+            "Tell the user. When they have approved there, repeat this exact call. Where no page is to be seen, "
+            f"`runtype-mcp approve {ticket.code}` in a terminal does the same.",
         )
     if page.link and (context.mcp.protocol_version or "") < MODERN:
         await context.mcp.session.send_elicit_complete(_elicitation(ticket))

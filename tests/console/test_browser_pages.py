@@ -150,6 +150,7 @@ async def test_a_page_that_is_closed_or_left_alone_decides_nothing_and_the_call_
         text = refusal(api, await model.call(DELETE.tool, **yes))
         assert "A page is open in the user's browser" in text
         assert "repeat this exact call" in text
+        assert code_in(text)  # the page may be where nobody sees it
         await desktop.person(lambda page: page.cards())  # opened, looked at, and closed
         assert "A page is open" in refusal(api, await model.call(DELETE.tool, **yes))
         assert len(desktop.opened) == 1, "a page that is open is not opened again"
