@@ -300,6 +300,8 @@ const ENDINGS: Record<Ending, [Tone, string, string]> = {
 function Outcome(props: { ending: Ending; message: string; afterwards: string; focus: boolean }) {
   const { ending, message, afterwards, focus } = props;
   const [tone, title, sentence] = ENDINGS[ending];
+  // The server's sentence may begin with the same word.
+  const said = message.startsWith(`${title}.`) ? message.slice(title.length + 1).trim() : message;
   const place = useRef<HTMLDivElement>(null);
   // The button that a person pressed is gone; their place on the page must not be.
   useEffect(() => {
@@ -307,8 +309,8 @@ function Outcome(props: { ending: Ending; message: string; afterwards: string; f
   }, [focus]);
   return (
     <div class={`notice outcome ${tone}`} role="status" tabIndex={-1} ref={place}>
-      <strong>{title}</strong> <Text limit={1000}>{message || sentence || afterwards}</Text>
-      {message && ending === "approved" && afterwards && <p>{afterwards}</p>}
+      <strong>{title}.</strong> <Text limit={1000}>{said || sentence || afterwards}</Text>
+      {said && ending === "approved" && afterwards && <p>{afterwards}</p>}
     </div>
   );
 }

@@ -12,7 +12,6 @@ export interface Entry {
 export interface ApprovalsProps {
   entries: Entry[];
   clockOffset: number;
-  afterwards: string;
   decide(card: Approval, verdict: "approve" | "deny", name: string): Promise<Decision>;
   onDecided(card: Approval, ending: Ending): void;
 }
@@ -25,7 +24,7 @@ const WORDS: Record<Ending, string> = {
   lost: "No answer",
 };
 
-export function Approvals({ entries, clockOffset, afterwards, decide, onDecided }: ApprovalsProps) {
+export function Approvals({ entries, clockOffset, decide, onDecided }: ApprovalsProps) {
   const [chosen, choose] = useState("");
   const open = entries.find(({ card }) => card.code === chosen) ?? entries.find(({ ending }) => !ending) ?? entries[0];
   const code = open?.card.code ?? "";
@@ -64,7 +63,7 @@ export function Approvals({ entries, clockOffset, afterwards, decide, onDecided 
         card={open.card}
         ending={open.ending}
         clockOffset={clockOffset}
-        afterwards={afterwards}
+        afterwards=""
         decide={(verdict, name) => decide(open.card, verdict, name)}
         onDecided={(ending) => onDecided(open.card, ending)}
       />

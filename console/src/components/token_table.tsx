@@ -149,7 +149,7 @@ export function TokenTable({ tokens, total, open, children }: TokenTableProps) {
                 <td data-label="State" class="plain">
                   <State isActive={token.isActive} />
                 </td>
-                <td data-label="Allowed origins">
+                <td data-label="Origins">
                   <Origins origins={token.allowedOrigins} most={3} />
                 </td>
                 <td data-label="Last used">

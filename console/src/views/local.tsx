@@ -106,7 +106,7 @@ function decided(card: Approval | undefined): Ending | null {
   return card?.state === "approved" || card?.state === "denied" ? card.state : null;
 }
 
-function Queued({ queue, afterwards }: { queue: Queue; afterwards: string }) {
+function Queued({ queue }: { queue: Queue }) {
   if (!queue.loaded) return <Loading />;
   const entries = queue.trouble
     ? queue.entries.map((entry): Entry => ({ ...entry, ending: entry.ending ?? "lost" }))
@@ -114,13 +114,7 @@ function Queued({ queue, afterwards }: { queue: Queue; afterwards: string }) {
   if (!entries.length && queue.trouble)
     return <Notice tone="warning">{queue.trouble} Nothing was decided here.</Notice>;
   return (
-    <Approvals
-      entries={entries}
-      clockOffset={queue.clockOffset}
-      afterwards={afterwards}
-      decide={api.decide}
-      onDecided={queue.onDecided}
-    />
+    <Approvals entries={entries} clockOffset={queue.clockOffset} decide={api.decide} onDecided={queue.onDecided} />
   );
 }
 
@@ -131,12 +125,12 @@ function ApprovalPage({ session, queue }: { session: api.Session; queue: Queue }
     document.title = waiting ? "A call waits for your approval" : "Runtype client tokens";
   }, [waiting]);
   return (
-    <Frame title={waiting > 1 ? `${waiting} calls wait for your approval` : "Approval"} session={session} narrow>
+    <Frame title={waiting > 1 ? `${waiting} calls wait for your approval` : "Approve a call"} session={session} narrow>
       <p class="muted">
         An assistant wants to change a client token. Approve only what you want; what is approved goes ahead once,
         exactly as shown.
       </p>
-      <Queued queue={queue} afterwards="The call goes on by itself." />
+      <Queued queue={queue} />
       {over && <p class="muted">You can close this tab.</p>}
     </Frame>
   );
@@ -199,7 +193,7 @@ function Console({ session, queue }: { session: api.Session; queue: Queue }) {
       <div ref={place} tabIndex={-1} class="view" key={`${view}/${id}`}>
         {view === "tokens" && (id ? <TokenView id={id} /> : <TokensView />)}
         {view === "findings" && <FindingsView />}
-        {view === "approvals" && <Queued queue={queue} afterwards="The call goes ahead once it is repeated." />}
+        {view === "approvals" && <Queued queue={queue} />}
         {view === "audit" && <AuditView />}
       </div>
     </Frame>
