@@ -70,7 +70,6 @@ async def shoot(folder: Path, own: Path, browser: Browser, api: Api, host: str) 
 
 
 async def main(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     stage = SwappableApp()
     with tempfile.TemporaryDirectory() as own, running(stage) as url, host_page() as host:
         async with launched() as browser:
@@ -79,6 +78,7 @@ async def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     where = Path(sys.argv[1])
+    where.mkdir(parents=True, exist_ok=True)
     asyncio.run(main(where))
     if "--docs" in sys.argv:
         DOCS.mkdir(parents=True, exist_ok=True)
