@@ -7,7 +7,9 @@ code is 1 if anything differs. Nothing is real: no account, no key, no network.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shlex
 import sys
 import tempfile
 import textwrap
@@ -37,10 +39,13 @@ class Walk:
         self.width = min(console().width, 100)
         self.env_file = folder / ".env"
         environ = {name: value for name, value in os.environ.items() if not name.upper().startswith("RUNTYPE")}
-        environ["RUNTYPE_MCP_FILES_ROOT"] = str(folder)
-        command = ["-m", "runtype_mcp", "--sandbox"]
-        server = StdioServerParameters(command=sys.executable, args=command, env=environ)
-        self.client = Client(server, elicitation_callback=self.answer)
+        environ |= {"RUNTYPE_MCP_FILES_ROOT": str(folder), "RUNTYPE_MCP_STATE_DIR": str(folder / "state")}
+        self.client = Client(_server(environ), elicitation_callback=self.answer)
+        # The other client has no forms. It runs where a browser can be opened, which is scripted.
+        self.seen_in_browser = folder / "seen.json"
+        browser = [sys.executable, "-m", "runtype_mcp.commands.demo_browser", str(self.seen_in_browser)]
+        words = [Path(word).as_posix() for word in browser]  # a backslash would be taken for an escape
+        self.without_forms = Client(_server(environ | {"CI": "", "BROWSER": f"{shlex.join(words)} %s"}))
         self.steps: list[dict[str, Any]] = []
         self.checks = self.differences = self.asked = 0
         self.called: set[str] = set()
@@ -101,6 +106,10 @@ class Walk:
         return ElicitResult(action="accept", content={"name": self.types})
 
 
+def _server(environ: dict[str, str]) -> StdioServerParameters:
+    return StdioServerParameters(command=sys.executable, args=["-m", "runtype_mcp", "--sandbox"], env=environ)
+
+
 def demo(*, as_json: bool = False) -> int:
     """Walk. Returns 0 when everything is as it should be, 1 when anything differs."""
     with tempfile.TemporaryDirectory() as folder:
@@ -123,6 +132,7 @@ async def _all(walk: Walk) -> None:
         token = await _create(walk)
         await _change(walk, token)
         await _replace_and_delete(walk, token)
+        await _page(walk)
         walk.step("Every tool was called")
         walk.check(f"{len(tools & walk.called)} of {len(tools)}", tools == walk.called)
     if walk.differences:
@@ -223,3 +233,17 @@ async def _replace_and_delete(walk: Walk, token: str) -> None:
     walk.types = NAME
     gone = await walk.call("delete_client_token", **this, expected_name=NAME)
     walk.check("deleted", gone.get("status") == "done" and not await walk.look(token))
+
+
+async def _page(walk: Walk) -> None:
+    walk.step("A client without forms deletes a token: the person decides on a page in their browser")
+    async with walk.without_forms as walk.client:
+        listed = await walk.client.call_tool("list_client_tokens", {"environment": "live", "limit": 1})
+        ((token, name, *_),) = (listed.structured_content or {})["rows"]
+        gone = await walk.call("delete_client_token", client_token=token, confirm=True, expected_name=name)
+        card = json.loads(walk.seen_in_browser.read_text("utf-8")) if walk.seen_in_browser.exists() else {}
+        walk.say("A page opens in a browser (here a scripted one), and shows:", "yellow")
+        walk.quote("\n".join(effect["sentence"] for effect in card.get("effects", [])))
+        walk.say(f"The person types: {card.get('name')}", "yellow")
+        walk.check("the page named the token", card.get("name") == name)
+        walk.check("deleted, and the call was made once", gone.get("status") == "done" and not await walk.look(token))

@@ -88,8 +88,8 @@ if "--sandbox" in sys.orig_argv:
 @pytest.mark.parametrize(
     ("break_", "says", "ends"),
     [
-        (BROKEN, "✗ DIFFERS: refused", r"\d+ of 23 checks differ\.\n"),
-        (ONE_MORE, f"✗ DIFFERS: {len(SPECS)} of {len(SPECS) + 1}\n", r"1 of 23 checks differ\.\n"),
+        (BROKEN, "✗ DIFFERS: refused", r"\d+ of 25 checks differ\.\n"),
+        (ONE_MORE, f"✗ DIFFERS: {len(SPECS)} of {len(SPECS) + 1}\n", r"1 of 25 checks differ\.\n"),
         (NO_SERVER, "it does not start\n", r"runtype-mcp: The server of the demo ended\. What it said is above\.\n"),
     ],
     ids=["deletes without asking", "has another tool", "does not start"],
