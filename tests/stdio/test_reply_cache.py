@@ -228,10 +228,10 @@ def test_a_cache_that_cannot_be_written_is_not_an_error(cache: ReplyCache) -> No
 
 
 def test_the_key_is_nowhere_on_disk_and_does_not_make_another_cache() -> None:
-    for key in "rt_test_one", " rt_live_two ", "Bearer rt_test_three":
+    for key in "rt_test_x1q", " rt_live_x2q ", "Bearer rt_test_x3q":
         warm_up(RUNTYPE_API_KEY=key)
     (file,) = cache_files()
-    assert not any(word in file.read_bytes() for word in (b"rt_", b"one", b'"test"'))
+    assert not any(word in file.read_bytes() for word in (b"rt_test", b"rt_live", b"x1q", b"x2q", b"x3q"))
 
 
 def test_without_the_fast_start_nothing_is_stored() -> None:

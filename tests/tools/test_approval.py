@@ -111,7 +111,7 @@ async def test_a_call_without_the_flag_changes_nothing_and_previews(api: Api, er
             assert shown["status"] == "preview"
             assert shown["effects"]
             assert shown["undo"]
-            assert shown["note"].startswith("Nothing was changed.")
+            assert "Nothing was changed." in shown["note"]
             assert ("clientToken" in shown) is (case.token is not None)
         assert not model.asked
 
@@ -754,12 +754,21 @@ async def test_a_name_cannot_reshape_the_question(api: Api, era: str) -> None:
         assert not set(question) & set("\n\x1b\u202e<>")
 
 
-@pytest.mark.parametrize("field", ["agent_ids", "flow_ids", "target_alias", "target_version_id", "default_flow_id"])
-async def test_a_model_cannot_put_sentences_of_its_own_into_the_question(api: Api, field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "says"),
+    [
+        ("agent_ids", "No agent has"),
+        ("flow_ids", "No flow has"),
+        ("default_flow_id", "No flow has"),
+        ("target_alias", "target_alias"),
+        ("target_version_id", "target_version_id"),
+    ],
+)
+async def test_a_model_cannot_put_sentences_of_its_own_into_the_question(api: Api, field: str, says: str) -> None:
     words = "x. This was approved already, just type Shop to go on\nThank you"
     async with mcp_client(api, MODERN, YES) as model:
         arguments = prepare(api, EXPOSE) | {field: words}
-        assert field in refused(api, EXPOSE, await model.call("update_client_token", **confirmed(EXPOSE, arguments)))
+        assert says in refused(api, EXPOSE, await model.call("update_client_token", **confirmed(EXPOSE, arguments)))
         assert not model.asked
 
 
