@@ -12,6 +12,7 @@ from playwright.async_api import Browser
 from tests.console.chromium import Clock, Desk, desk, launched
 from tests.console.desktop import Desktop, desktop_in
 from tests.console.hosting import Chat, chat, host_page
+from tests.console.website import Website, another_website
 from tests.support import Api
 
 
@@ -47,3 +48,10 @@ def desktop(tmp_path: Path) -> Iterator[Desktop]:
     """This process, and what it starts, are on a desktop with a scripted browser."""
     with desktop_in(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def website() -> Iterator[Website]:
+    """Another website, which serves what a test puts on it."""
+    with another_website() as site:
+        yield site

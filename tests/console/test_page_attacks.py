@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from playwright.async_api import expect
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
 
 from runtype_mcp.sandbox.store import Record
 from tests.console.chromium import Desk
-from tests.support import running
+from tests.console.website import Website
 
 pytestmark = pytest.mark.anyio
 NAME = "Marketing landing pages"
-
-
-@dataclass
-class Website:
-    """Another website, which serves what a test puts on it."""
-
-    url: str = ""
-    body: str = ""
-    received: list[str] = field(default_factory=list)
-
-    async def answer(self, asked: Request) -> Response:
-        self.received.append(str(asked.url))
-        return HTMLResponse(f"<!doctype html><title>Evil</title><body>{self.body}")
-
-
-@pytest.fixture
-def website() -> Iterator[Website]:
-    site = Website()
-    with running(Starlette(routes=[Route("/{path:path}", site.answer)])) as url:
-        site.url = url.replace("127.0.0.1", "localhost")
-        yield site
 
 
 async def waiting(person: Desk, name: str = NAME) -> str:
