@@ -117,8 +117,8 @@ export function AuditLog({ pages, more }: AuditLogProps) {
                     </span>
                   </th>
                   <td data-label="Token">
-                    <Text none="–">{item.name || item.token}</Text>
-                    {item.name && item.token && (
+                    {(item.name !== item.token || !item.token) && <Text none={item.token ? "" : "–"}>{item.name}</Text>}
+                    {item.token && (
                       <code class="id">
                         <Text>{item.token}</Text>
                       </code>

@@ -28,7 +28,7 @@ export function TokenCard({ token, openSite }: { token: Token; openSite?: (origi
           <Fact label="Last used">
             <Day moment={token.lastUsedAt} />
           </Fact>
-          <Fact label="Conversations">{token.conversationCount ?? <span class="muted">not counted</span>}</Fact>
+          {token.conversationCount !== null && <Fact label="Conversations">{token.conversationCount}</Fact>}
           <Fact label="Allowed origins">
             <Origins origins={token.allowedOrigins} />
           </Fact>
