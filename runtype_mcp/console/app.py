@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtype_mcp import __version__
+from runtype_mcp.console.peer import is_of_another_user
 from runtype_mcp.console.session import COOKIE, Session
 from runtype_mcp.settings import Settings
 from runtype_mcp.storage.state import StateError
@@ -197,6 +198,8 @@ class Guard:
             return PlainTextResponse("Only GET and POST are answered.", 405)
         if request.method == "POST" and headers.getlist("origin") != [self._origin]:
             return PlainTextResponse("Another website must not use this page. Nothing was decided.", 403)
+        if opens and request.client and is_of_another_user(request.client.port, int(self._host.rpartition(":")[2])):
+            return PlainTextResponse(CLOSED, 403)  # before the secret is looked at, so that it still opens the page
         if not opens and not self._session.knows(request.cookies.get(COOKIE, "")):
             return PlainTextResponse(CLOSED, 403)
         return None
