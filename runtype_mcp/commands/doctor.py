@@ -40,13 +40,17 @@ def doctor(flags: Mapping[str, object], *, as_json: bool) -> int:
     Returns:
         The exit code: 0 nothing fails, 1 something does, 2 a setting cannot be used, so no server would start.
     """
+    return asyncio.run(_doctor(flags, as_json))
+
+
+async def _doctor(flags: Mapping[str, object], as_json: bool) -> int:
     settings, broken = _settings(flags)
     findings = [_versions(), *broken.values()]
     if settings is not None:
         findings += _given(settings, flags)
-        findings += asyncio.run(_outside(settings, broken.keys()))
+        findings += await _outside(settings, broken.keys())
         findings += [_files_root(settings), *_directories(settings), _browser()]
-    findings += asyncio.run(_hosts(settings.total_timeout if settings else 30.0))
+    findings += await _hosts(settings.total_timeout if settings else 30.0)
     failed = any(finding.status == "fail" for finding in findings)
     if as_json:
         print_json({"version": __version__, "ok": not failed, "checks": [finding._asdict() for finding in findings]})

@@ -33,7 +33,11 @@ def login(settings: Settings, *, use_keyring: bool) -> int:
         key = checked_key(_asked(settings))
     except ValueError as exc:
         return failed(f"What was given {exc} Nothing was stored.")
-    problem, told = asyncio.run(access(key, settings))
+    return asyncio.run(_stored(settings, profile, key, use_keyring))
+
+
+async def _stored(settings: Settings, profile: Profile | None, key: str, use_keyring: bool) -> int:
+    problem, told = await access(key, settings)
     if problem:
         return failed(f"{problem} Nothing was stored.")
     say(told)
@@ -42,7 +46,7 @@ def login(settings: Settings, *, use_keyring: bool) -> int:
             where = _into_file(settings.api_key_file, key)
         else:
             assert profile is not None
-            where = f"{asyncio.run(_into_profile(profile, key, use_keyring))}, as profile '{profile.name}'"
+            where = f"{await _into_profile(profile, key, use_keyring)}, as profile '{profile.name}'"
     except (KeyringError, OSError) as exc:
         return failed(f"The key cannot be stored. {getattr(exc, 'strerror', None) or exc} Nothing was stored.")
     say(f"Stored in {where}.")
@@ -79,16 +83,20 @@ def logout(settings: Settings) -> int:
 
 def whoami(settings: Settings, *, as_json: bool = False) -> int:
     """Say which key is used and what it may do. Returns the exit code: 0 the API accepts it, 1 it does not."""
+    return asyncio.run(_whoami(settings, as_json))
+
+
+async def _whoami(settings: Settings, as_json: bool) -> int:
     key, problem, told = None, "", ""
     profile = Profile.of(settings)
     used = None if settings.api_key or settings.api_key_file else settings.profile
     others = [name for name in profile.names() if name != used] if profile else []
     try:
-        key = asyncio.run(ApiKey(settings).get())
+        key = await ApiKey(settings).get()
     except ClientTokenError as exc:
         problem = f"{exc.what} {exc.next_step}"
     if key is not None:
-        problem, told = asyncio.run(access(key, settings))
+        problem, told = await access(key, settings)
     elif not problem:
         other = f" Stored profiles: {', '.join(others)}." if others else ""
         problem = f"No key is set, and none is stored as profile '{settings.profile}' for {settings.base_url}."
