@@ -19,6 +19,9 @@ UNSAYABLE = {
         ("agentIds", "MISSING_REQUIRED_FIELD"),
         ("targetVersionId", "MUTUALLY_EXCLUSIVE"),
     },
+    # A cursor is any text to the description, and only those of a page to the API.
+    "GET /v1/agents": {("cursor", "INVALID_VALUE")},
+    "GET /v1/flows": {("cursor", "INVALID_VALUE")},
 }
 
 
