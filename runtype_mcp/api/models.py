@@ -70,7 +70,7 @@ class CreateClientToken(Request):
     @model_validator(mode="after")
     def _rules(self) -> Self:
         if not self.agent_ids and not self.flow_ids:
-            raise ValueError("give at least one id in agent_ids or flow_ids")
+            raise ValueError("agent_ids or flow_ids: name at least one agent or flow")
         check_targets(self.target_alias, self.target_version_id, self.agent_ids)
         check_default_flow(self.default_flow_id, self.flow_ids)
         return self

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
+from tests.console import browsing
 from tests.console.chromium import Clock, Desk, desk, launched
 from tests.console.desktop import Desktop, desktop_in
 from tests.console.hosting import Chat, chat, host_page
@@ -55,3 +56,17 @@ def website() -> Iterator[Website]:
     """Another website, which serves what a test puts on it."""
     with another_website() as site:
         yield site
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[browsing.Pages]:
+    """A page on loopback, without a browser that draws it."""
+    with browsing.pages(tmp_path / "own") as at:
+        yield at
+
+
+@pytest.fixture
+def browser(server: browsing.Pages) -> Iterator[browsing.Browser]:
+    """The requests of a browser in which a person has opened the page."""
+    with server.browser() as opened:
+        yield opened

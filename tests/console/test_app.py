@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,6 @@ import pytest
 from runtype_mcp.console.app import HEADERS, MAX_BODY, shipped_page
 from runtype_mcp.console.session import COOKIE, Session
 from tests.console.browsing import ASKED, OPENED, Browser, Pages, pages
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Pages]:
-    with pages(tmp_path / "own") as at:
-        yield at
-
-
-@pytest.fixture
-def browser(server: Pages) -> Iterator[Browser]:
-    with server.browser() as opened:
-        yield opened
 
 
 def test_a_secret_opens_the_page_once_and_the_cookie_opens_it_again(server: Pages) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,6 @@ import pytest
 from runtype_mcp.person import person
 from runtype_mcp.storage.tickets import Ticket
 from tests.console.browsing import Browser, Pages, pages
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Pages]:
-    with pages(tmp_path / "own") as at:
-        yield at
-
-
-@pytest.fixture
-def browser(server: Pages) -> Iterator[Browser]:
-    with server.browser() as opened:
-        yield opened
 
 
 def test_the_page_is_told_what_waits_and_which_server_asks(server: Pages, browser: Browser) -> None:
