@@ -48,15 +48,15 @@ _SECRET = re.compile(
       | (?i:(?:ct|rt){_US}(?:live|test){_US})
         (?=(?:[A-Za-z0-9]{{1,12}}{_US}){{0,2}}(?=[A-Za-z]{{0,15}}[0-9])[A-Za-z0-9]{{16}})
     )
-    {_CHAR}++
+    {_CHAR}+
     """,
     re.VERBOSE,
 )
 
 _BEARER = re.compile(
     rf"""
-    ((?i:bearer)(?:[\s:=+]|%20|\\u0020)++["'<\\]*+)
-    (?!{_PROSE})(?:[^\s"'\\<>,;(){{}}\[\]]|{re.escape(MARK)})++
+    ((?i:bearer)(?:[\s:=+]|%20|\\u0020)+(?![\s:=+]|%20|\\u0020)["'<\\]*+)
+    (?!{_PROSE})(?:[^\s"'\\<>,;(){{}}\[\]]|{re.escape(MARK)})+
     """,
     re.VERBOSE,
 )
