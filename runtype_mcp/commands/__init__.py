@@ -149,6 +149,7 @@ def _parser() -> _Parser:
     uninstall = command("uninstall", install_options.run, "take this server out of the configuration of a host")
     install_options.add_options(uninstall, installs=False)
     demo = command("demo", _demo, "walk through every tool on the embedded sandbox")
+    demo.add_argument("--browser", action="store_true", help="decide on the page of the last call yourself")
     add_json_option(demo)
     sandbox = command("sandbox", _sandbox, "serve the API's behaviour over HTTP, to try and to test")
     sandbox.add_argument("--port", type=_port, default=8766, metavar="N", help="the port (%(default)s; 0 picks one)")
@@ -249,7 +250,7 @@ def _console(options: argparse.Namespace, _: object) -> int:
 def _demo(options: argparse.Namespace, _: object) -> int:
     from runtype_mcp.commands.demo import demo
 
-    return demo(as_json=options.json)
+    return demo(as_json=options.json, own_browser=options.browser)
 
 
 def _sandbox(options: argparse.Namespace, _: object) -> int:

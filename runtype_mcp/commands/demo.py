@@ -23,6 +23,7 @@ from mcp_types import ElicitRequestParams, ElicitResult, TextContent, Tool
 
 from runtype_mcp import __version__
 from runtype_mcp.commands.output import console, failed, print_json, say
+from runtype_mcp.console.browser import can_open_browser, this_machine
 from runtype_mcp.policy.redaction import hint
 
 AGENT = "Customer support"
@@ -34,18 +35,22 @@ VARIABLE = ".env:RUNTYPE_CLIENT_TOKEN"
 class Walk:
     """The client, the person at its keyboard, and the transcript. `types` is what the person will type, if anything."""
 
-    def __init__(self, folder: Path, *, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, folder: Path, *, quiet: bool = False, own_browser: bool = False) -> None:
+        self.quiet, self.own_browser = quiet, own_browser and can_open_browser(os.environ, this_machine())
         self.width = min(console().width, 100)
         self.env_file = folder / ".env"
         environ = {name: value for name, value in os.environ.items() if not name.upper().startswith("RUNTYPE")}
         environ |= {"RUNTYPE_MCP_FILES_ROOT": str(folder), "RUNTYPE_MCP_STATE_DIR": str(folder / "state")}
         self.client = Client(_server(environ), elicitation_callback=self.answer)
-        # The other client has no forms. It runs where a browser can be opened, which is scripted.
+        # The other client has no forms. Unless it is the person's own, the browser is a scripted one.
         self.seen_in_browser = folder / "seen.json"
-        browser = [sys.executable, "-m", "runtype_mcp.commands.demo_browser", str(self.seen_in_browser)]
-        words = [Path(word).as_posix() for word in browser]  # a backslash would be taken for an escape
-        self.without_forms = Client(_server(environ | {"CI": "", "BROWSER": f"{shlex.join(words)} %s"}))
+        if self.own_browser:
+            environ["RUNTYPE_MCP_APPROVAL_WAIT"] = "300"
+        else:
+            browser = [sys.executable, "-m", "runtype_mcp.commands.demo_browser", str(self.seen_in_browser)]
+            words = [Path(word).as_posix() for word in browser]  # a backslash would be taken for an escape
+            environ |= {"CI": "", "BROWSER": f"{shlex.join(words)} %s"}
+        self.without_forms = Client(_server(environ))
         self.steps: list[dict[str, Any]] = []
         self.checks = self.differences = self.asked = 0
         self.called: set[str] = set()
@@ -110,10 +115,13 @@ def _server(environ: dict[str, str]) -> StdioServerParameters:
     return StdioServerParameters(command=sys.executable, args=["-m", "runtype_mcp", "--sandbox"], env=environ)
 
 
-def demo(*, as_json: bool = False) -> int:
-    """Walk. Returns 0 when everything is as it should be, 1 when anything differs."""
+def demo(*, as_json: bool = False, own_browser: bool = False) -> int:
+    """Walk. Returns 0 when everything is as it should be, 1 when anything differs.
+
+    `own_browser`: the person decides on the page of the last call themselves, where a browser can be opened.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        walk, code = Walk(Path(folder), quiet=as_json), 0
+        walk, code = Walk(Path(folder), quiet=as_json, own_browser=own_browser), 0
         try:
             asyncio.run(_all(walk))
         except* MCPError:
@@ -240,10 +248,17 @@ async def _page(walk: Walk) -> None:
     async with walk.without_forms as walk.client:
         listed = await walk.client.call_tool("list_client_tokens", {"environment": "live", "limit": 1})
         ((token, name, *_),) = (listed.structured_content or {})["rows"]
+        if walk.own_browser:
+            walk.say("A page opens in your browser. Type the token's name there and approve, or deny.", "yellow")
+            sys.stdout.flush()
         gone = await walk.call("delete_client_token", client_token=token, confirm=True, expected_name=name)
+        is_gone = not await walk.look(token)
+        if walk.own_browser:
+            walk.check("you decided, and the call did so without being made again", is_gone == ("refused" not in gone))
+            return
         card = json.loads(walk.seen_in_browser.read_text("utf-8")) if walk.seen_in_browser.exists() else {}
         walk.say("A page opens in a browser (here a scripted one), and shows:", "yellow")
         walk.quote("\n".join(effect["sentence"] for effect in card.get("effects", [])))
         walk.say(f"The person types: {card.get('name')}", "yellow")
         walk.check("the page named the token", card.get("name") == name)
-        walk.check("deleted, and the call was made once", gone.get("status") == "done" and not await walk.look(token))
+        walk.check("deleted, and the call was made once", gone.get("status") == "done" and is_gone)

@@ -8,9 +8,12 @@ import re
 import subprocess
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from runtype_mcp.tools import SPECS
+from tests.console.desktop import decide, desktop_in
 from tests.processes import on_terminal, run
 
 VALUE = re.compile(r"ct_(?:live|test)_\w*[0-9a-f]{12}")
@@ -63,6 +66,28 @@ def test_as_json_it_is_what_was_called_and_checked() -> None:
     assert {call["tool"] for call in calls} == {spec.name for spec in SPECS}
     assert {call["status"] for call in calls} == {"done", "preview", "refused"}
     assert all(check["holds"] for step in walked["steps"] for check in step["checks"])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("decision", "says"), [("approve", "done"), ("deny", "refused")])
+async def test_a_person_may_decide_on_the_page_in_their_own_browser(decision: str, says: str, tmp_path: Path) -> None:
+    with desktop_in(tmp_path) as desktop:
+
+        async def sit() -> None:
+            await desktop.person(lambda browser: decide(browser, decision, browser.cards()[0]["name"]))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(sit)
+            done = await anyio.to_thread.run_sync(lambda: run("demo", "--browser", "--json"))
+    assert done.returncode == 0, done.stderr
+    step = json.loads(done.stdout)["steps"][-2]
+    assert [call["status"] for call in step["calls"]] == [says]
+    assert [check["holds"] for check in step["checks"]] == [True]
+
+
+def test_where_no_browser_can_be_opened_it_is_the_scripted_one() -> None:
+    walked = json.loads(run("demo", "--browser", "--json").stdout)
+    assert walked["steps"][-2]["checks"][0]["check"] == "the page named the token"
 
 
 BROKEN = """
