@@ -257,10 +257,6 @@ class Settings(BaseModel):
         """The policy for a token's environment. What is not `test` counts as live."""
         return self.approval if environment == "test" else self.approval_live or self.approval
 
-    def approves_in_app(self, environment: str) -> bool:
-        """Whether an approval on a card in the conversation counts for a token of this environment."""
-        return {"auto": True, "human": self.human_in_app}.get(self.approval_for(environment), False)
-
     def allows_tool(self, name: str) -> bool:
         """Whether the operator's list of tools admits `name`. The last pattern that matches wins; `!` excludes."""
         allowed = self.tools[0].startswith("!")  # a list of exclusions alone starts from everything

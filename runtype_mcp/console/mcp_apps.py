@@ -26,6 +26,7 @@ from runtype_mcp.tools.arguments import Arguments
 from runtype_mcp.tools.plan import Plan, sha256
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
 from runtype_mcp.tools.ticket_approval import ticket_request
+from runtype_mcp.tools.verdict import counted
 
 PAGE = Path(__file__).with_name("page.html")
 PAGE_URI = "ui://runtype-mcp/page"
@@ -57,7 +58,7 @@ async def preview_meta(context: ToolContext, plan: Plan) -> dict[str, Any]:
     """The `_meta` of a preview's result: the card, and the code that decides it where a decision on it counts."""
     request = ticket_request(context, plan)
     approval: dict[str, Any] = {"card": {**request.card, "state": "waiting"}}
-    if context.settings.approves_in_app(plan.environment):
+    if "app" in counted(context.settings, plan.environment):
         code = secrets.token_hex(16)
         try:
             card = await context.state.keep_card(_hash(code), request, _holder(context))

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from runtype_mcp.storage.cards import Card, superfluous
-from runtype_mcp.storage.tickets import TTL, DecidedIn, StateError, Ticket, TicketBook, TicketRequest
+from runtype_mcp.storage.tickets import BY_ONE, TTL, DecidedIn, StateError, Ticket, TicketBook, TicketRequest
 
 __all__ = ["MemoryState", "State", "StateError", "TokenSettings"]
 
@@ -119,27 +119,40 @@ class State(ABC):
         """Tell every plan made so far that the tokens may have changed since."""
         await self._step(lambda store: store.put("epoch", "", (store.get("epoch", "") or 0) + 1, _FOREVER), change=True)
 
-    async def request_ticket(self, request: TicketRequest, *, in_app: bool = True) -> Ticket:
+    async def request_ticket(self, request: TicketRequest, *, counted: frozenset[DecidedIn] = BY_ONE) -> Ticket:
         """The ticket of exactly this call: the one that exists, or a new one that waits. Look at its `state`.
 
-        `in_app`: an approval on a card in the conversation counts.
+        `counted`: where an approval counts.
         """
-        return await self._change_tickets(lambda book: book.request(request, in_app=in_app))
+        return await self._change_tickets(lambda book: book.request(request, counted=counted))
 
-    async def take_ticket(self, digest: str, scope: str = "", *, in_app: bool = True) -> Ticket | None:
+    async def take_ticket(
+        self, digest: str, scope: str = "", *, counted: frozenset[DecidedIn] = BY_ONE
+    ) -> Ticket | None:
         """What a person decided of exactly this call: its approval, used up by this, or else a denial of its scope.
 
-        An approval is used once, over all servers. `in_app`: one on a card in the conversation counts too.
+        An approval is used once, over all servers. `counted`: where one counts.
         """
-        return await self._change_tickets(lambda book: book.take(digest, scope, in_app=in_app))
+        return await self._change_tickets(lambda book: book.take(digest, scope, counted=counted))
 
     async def decide_ticket(
-        self, code: str, *, approve: bool, by: str, decided_in: DecidedIn, only_waiting: bool = False
+        self,
+        code: str,
+        *,
+        approve: bool,
+        by: str,
+        decided_in: DecidedIn,
+        by_subject: str = "",
+        only_waiting: bool = False,
     ) -> Ticket:
         """Approve or deny the one call behind this code; `by` names the person. See `TicketBook.decide`."""
-        return await self._change_tickets(
-            lambda book: book.decide(code, approve=approve, by=by, decided_in=decided_in, only_waiting=only_waiting)
-        )
+
+        def decide(book: TicketBook) -> Ticket:
+            return book.decide(
+                code, approve=approve, by=by, decided_in=decided_in, by_subject=by_subject, only_waiting=only_waiting
+            )
+
+        return await self._change_tickets(decide)
 
     async def find_ticket(self, code: str) -> Ticket | None:
         """The ticket with this code, if it has not expired and was not used."""

@@ -21,8 +21,13 @@ TTL = 900.0
 MAX_WAITING, MAX_WAITING_EACH = 200, 10
 """How many tickets may wait, in all and of one `requested_by`."""
 
-DecidedIn = Literal["terminal", "page", "console", "app"]
-"""Where a person decided: in a terminal, on the page of one call, in the console, on a card in the conversation."""
+DecidedIn = Literal["terminal", "page", "console", "app", "tool", "team page"]
+"""Where a person decided: in a terminal, on the page of one call, in the console, on a card in the conversation; or,
+as somebody else than the one who asks, by the tool `decide_approval` or on the page for a team."""
+BY_ONE: frozenset[DecidedIn] = frozenset({"terminal", "page", "console", "app"})
+"""Where the one who asks may be the one who approves."""
+BY_ANOTHER: frozenset[DecidedIn] = frozenset({"tool", "team page"})
+"""Where nobody approves what they asked for themselves."""
 CLOCK_CORRECTION = 60
 """Seconds by which a clock may be set back without ending every ticket."""
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O or U to misread
@@ -55,7 +60,10 @@ class TicketRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ticket(TicketRequest):
-    """A request under its `code`. Times are unix seconds; `decided_by` names the person, once there is one."""
+    """A request under its `code`. Times are unix seconds.
+
+    `decided_by` names the person, once there is one; `decided_by_subject` is their identity, where they have one.
+    """
 
     code: str
     created: float
@@ -63,6 +71,7 @@ class Ticket(TicketRequest):
     state: Literal["waiting", "approved", "denied", "used"] = "waiting"
     decided_by: str = ""
     decided_in: DecidedIn | Literal[""] = ""
+    decided_by_subject: str = ""
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -91,16 +100,16 @@ class TicketBook:
         # A clock that is set back must not keep a yes alive.
         self.tickets = {t.code: t for t in tickets if t.expires - ttl - CLOCK_CORRECTION <= now < t.expires}
 
-    def request(self, request: TicketRequest, *, in_app: bool = True) -> Ticket:
+    def request(self, request: TicketRequest, *, counted: frozenset[DecidedIn] = BY_ONE) -> Ticket:
         """The ticket of exactly this call, or what a person denied of the same scope, or a new one that waits.
 
-        `in_app`: an approval on a card in the conversation counts. Where it does not, its ticket waits again.
+        `counted`: where an approval counts. What was approved elsewhere waits again.
         """
         if not _DIGEST.fullmatch(request.digest):
             raise StateError("The digest is not a SHA-256 in hex. No approval was asked for.")
         own = next((t for t in self.tickets.values() if t.digest == request.digest), None)
-        if own and own.state == "approved" and own.decided_in == "app" and not in_app:
-            own = replace(own, state="waiting", decided_by="", decided_in="")
+        if own and own.state == "approved" and own.decided_in not in counted:
+            own = replace(own, state="waiting", decided_by="", decided_in="", decided_by_subject="")
             self.tickets[own.code] = own
         if own and own.state != "waiting":
             return own
@@ -134,14 +143,14 @@ class TicketBook:
             return own
         return self.decide(own.code, approve=approve, by=by, decided_in=decided_in)
 
-    def take(self, digest: str, scope: str = "", *, in_app: bool = True) -> Ticket | None:
+    def take(self, digest: str, scope: str = "", *, counted: frozenset[DecidedIn] = BY_ONE) -> Ticket | None:
         """What a person decided of exactly this call: its approval, used up by this, or else a denial of its scope.
 
-        `in_app`: an approval on a card in the conversation counts too.
+        `counted`: where an approval counts. A denial counts wherever it was given.
         """
         denied = None
         for code, ticket in self.tickets.items():
-            if ticket.state == "approved" and ticket.digest == digest and (in_app or ticket.decided_in != "app"):
+            if ticket.state == "approved" and ticket.digest == digest and ticket.decided_in in counted:
                 del self.tickets[code]
                 return replace(ticket, state="used")
             if ticket.state == "denied" and ticket.scope == scope:
@@ -152,10 +161,20 @@ class TicketBook:
         """The ticket with this code, however it was typed."""
         return self.tickets.get(normalize_code(code))
 
-    def decide(self, code: str, *, approve: bool, by: str, decided_in: DecidedIn, only_waiting: bool = False) -> Ticket:
+    def decide(
+        self,
+        code: str,
+        *,
+        approve: bool,
+        by: str,
+        decided_in: DecidedIn,
+        by_subject: str = "",
+        only_waiting: bool = False,
+    ) -> Ticket:
         """Approve or deny; a denial can be taken back, and an approval that was not used can be withdrawn.
 
-        With `only_waiting`, what was decided stays as it is: a page that shows it as waiting is behind.
+        `by_subject` is the identity of the person whom `by` names. With `only_waiting`, what was decided stays as it
+        is: a page that shows it as waiting is behind.
         """
         ticket = self.find(code)
         if ticket is None:
@@ -163,6 +182,8 @@ class TicketBook:
                 "No ticket has this code: it was mistyped, has expired or has been used. Nothing was changed. "
                 "Make the call again for a new code."
             )
+        if decided_in in BY_ANOTHER:
+            _check_another(ticket, by_subject)
         if ticket.state == "approved" and (approve or only_waiting):
             raise StateError(f"{ticket.code} is already approved. Nothing was changed.")
         if ticket.state == "denied" and only_waiting:
@@ -172,6 +193,7 @@ class TicketBook:
             state="approved" if approve else "denied",
             decided_by=by,
             decided_in=decided_in,
+            decided_by_subject=by_subject,
             expires=self._now + self._ttl,
         )
         self.tickets[ticket.code] = decided
@@ -179,6 +201,14 @@ class TicketBook:
 
     def oldest_first(self) -> list[Ticket]:
         return sorted(self.tickets.values(), key=lambda ticket: ticket.created)
+
+
+def _check_another(ticket: Ticket, subject: str) -> None:
+    """Refuse a decision that is not known to be somebody else's than the one who asks."""
+    if not (subject and ticket.requested_by):
+        raise StateError(f"It is not known who asks for {ticket.code}, or who decides. Nothing was decided.")
+    if subject == ticket.requested_by:
+        raise StateError(f"You asked for {ticket.code} yourself. Nothing was decided: another person must decide it.")
 
 
 def new_code(taken: Container[str], choose: Callable[[Sequence[str]], str] = secrets.choice) -> str:

@@ -21,7 +21,7 @@ from runtype_mcp.storage.state import StateError
 from runtype_mcp.storage.tickets import Ticket, TicketRequest
 from runtype_mcp.tools.plan import Plan, sha256
 from runtype_mcp.tools.spec import ApprovalPages, ToolContext
-from runtype_mcp.tools.verdict import NOT_AGAIN, Approved, Denied, Verdict, denied, policy_sentence
+from runtype_mcp.tools.verdict import NOT_AGAIN, Approved, Denied, Verdict, counted, denied, policy_sentence
 
 LINKS_SINCE = "2025-11-25"
 MODERN = "2026-07-28"
@@ -50,9 +50,9 @@ def supports_links(context: Context[Any, Any]) -> bool:
 
 async def decided_elsewhere(context: ToolContext, plan: Plan) -> Verdict | None:
     """What a person has decided of this call elsewhere than in a form of the client; None where nobody has."""
-    request, in_app = ticket_request(context, plan), context.settings.approves_in_app(plan.environment)
+    request, places = ticket_request(context, plan), counted(context.settings, plan.environment)
     try:
-        ticket = await context.state.take_ticket(request.digest, request.scope, in_app=in_app)
+        ticket = await context.state.take_ticket(request.digest, request.scope, counted=places)
     except StateError as exc:
         raise Refused(f"Approvals outside the conversation do not work: {exc}", "Tell the operator.") from exc
     if ticket is None:
@@ -140,8 +140,8 @@ async def _decision(context: ToolContext, plan: Plan, pages: ApprovalPages, tick
 
 async def _requested(context: ToolContext, plan: Plan) -> Ticket:
     try:
-        in_app = context.settings.approves_in_app(plan.environment)
-        return await context.state.request_ticket(ticket_request(context, plan), in_app=in_app)
+        places = counted(context.settings, plan.environment)
+        return await context.state.request_ticket(ticket_request(context, plan), counted=places)
     except StateError as exc:
         raise Refused(f"Approvals outside the conversation do not work: {exc}", "Tell the operator.") from exc
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runtype_mcp.errors import Refused
-from runtype_mcp.settings import Approval
+from runtype_mcp.settings import Approval, Settings
+from runtype_mcp.storage.tickets import BY_ONE, DecidedIn
 
 NOT_AGAIN = "Do not call again without new instructions from the user."
 
@@ -45,3 +46,14 @@ def policy_sentence(approval: Approval) -> str:
         "flag": "Policy flag: confirm and the name are needed; no person is asked.",
         "deny": "Policy deny: calls with such effects are refused. Only the operator can change that.",
     }[approval]
+
+
+def counted(settings: Settings, environment: str) -> frozenset[DecidedIn]:
+    """Where an approval counts for a token of this environment, beside the client's own form."""
+    match settings.approval_for(environment):
+        case "auto":
+            return BY_ONE
+        case "human":
+            return BY_ONE if settings.human_in_app else BY_ONE - {"app"}
+        case "flag" | "deny":  # no person is asked
+            return frozenset()

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtype_mcp.storage.tickets import (
+    BY_ANOTHER,
+    BY_ONE,
     MAX_WAITING,
     MAX_WAITING_EACH,
+    DecidedIn,
     StateError,
     Ticket,
     TicketBook,
@@ -150,15 +153,48 @@ def test_a_call_is_told_what_was_denied_of_its_scope() -> None:
     assert desk.take(approved.digest, "ct_1") == replace(approved, state="used"), "the yes to exactly this call counts"
 
 
-def test_an_approval_on_a_card_counts_only_where_it_may_and_waits_again_elsewhere() -> None:
-    desk = book()
+def test_an_approval_counts_only_where_it_may_and_waits_again_elsewhere() -> None:
+    desk, others = book(), BY_ONE - {"app"}
     approved = desk.decide_request(request(), approve=True, by="ada", decided_in="app")
-    assert desk.take(approved.digest, in_app=False) is None
+    assert desk.take(approved.digest, counted=others) is None
     assert desk.request(request()) == approved
-    waiting = desk.request(request(), in_app=False)
+    waiting = desk.request(request(), counted=others)
     assert waiting == replace(approved, state="waiting", decided_by="", decided_in="")
     again = desk.decide(waiting.code, approve=True, by="bob", decided_in="terminal")
-    assert desk.take(approved.digest, in_app=False) == replace(again, state="used")
+    assert desk.take(approved.digest, counted=others) == replace(again, state="used")
+
+
+@pytest.mark.parametrize("place", sorted(BY_ANOTHER))
+def test_an_approval_by_another_waits_again_where_it_does_not_count(place: DecidedIn) -> None:
+    desk = book()
+    waiting = desk.request(request(requested_by="ada"))
+    approved = desk.decide(waiting.code, approve=True, by="Bob", by_subject="bob", decided_in=place)
+    assert (approved.decided_by, approved.decided_by_subject) == ("Bob", "bob")
+    assert desk.take(approved.digest) is None
+    assert desk.request(request(requested_by="ada")) == waiting
+    again = desk.decide(waiting.code, approve=True, by="Bob", by_subject="bob", decided_in=place)
+    assert desk.take(approved.digest, counted=BY_ANOTHER) == replace(again, state="used")
+
+
+@pytest.mark.parametrize("approve", [True, False])
+@pytest.mark.parametrize("place", sorted(BY_ANOTHER))
+@pytest.mark.parametrize(
+    ("asks", "decides", "problem"),
+    [
+        ("ada", "ada", "yourself"),
+        ("ada", "", "It is not known"),
+        ("", "bob", "It is not known"),
+        ("", "", "It is not known"),
+    ],
+)
+def test_where_another_must_decide_nobody_decides_what_they_asked_for(
+    asks: str, decides: str, problem: str, place: DecidedIn, approve: bool
+) -> None:
+    desk = book()
+    waiting = desk.request(request(requested_by=asks))
+    with pytest.raises(StateError, match=problem):
+        desk.decide(waiting.code, approve=approve, by="Ada", by_subject=decides, decided_in=place)
+    assert desk.find(waiting.code) == waiting
 
 
 def test_neither_one_caller_nor_all_can_fill_the_desk() -> None:
