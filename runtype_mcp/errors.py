@@ -5,6 +5,7 @@ ClientTokenError                   what happened; did anything change; what to d
 │   ├── NotFound                   no such client token (or a flow, agent or surface that the call names)
 │   ├── ValueNotStored             a token from before values were stored
 │   └── Refused                    a person or the operator's policy said no
+│       ├── AwaitingApproval       nobody has said yes or no yet, outside the conversation
 │       └── OutsideEnvironment     the server is locked to tokens of the other environment
 ├── AuthError         auth         this key may not do this
 │   ├── NoApiKey                   no key is set, so nothing was sent
@@ -29,6 +30,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 Kind = Literal["retryable", "permanent", "user_input", "auth"]
+Outcome = Literal["failed", "bad_input", "not_found", "refused", "waiting", "unknown"]
+"""What came of a call that was not done, in a word for programs."""
 
 NOTHING_CHANGED = "Nothing was changed."
 
@@ -45,6 +48,7 @@ class ClientTokenError(Exception):
     """
 
     kind: ClassVar[Kind] = "permanent"
+    outcome: ClassVar[Outcome] = "failed"
     next_step: str = ""
     changed: str = NOTHING_CHANGED
 
@@ -68,18 +72,33 @@ class ClientTokenError(Exception):
 
 class UserInputError(ClientTokenError):
     kind = "user_input"
+    outcome: ClassVar[Outcome] = "bad_input"
 
 
 class NotFound(UserInputError):
+    outcome: ClassVar[Outcome] = "not_found"
     next_step = "Check the ids with the user; list_client_tokens shows which tokens exist."
 
 
 class ValueNotStored(UserInputError):
+    outcome: ClassVar[Outcome] = "not_found"
     next_step = "A fresh value can be made with regenerate_client_token; the old one then stops working."
 
 
 class Refused(UserInputError):
     """A gate, a person or the operator's policy said no."""
+
+    outcome: ClassVar[Outcome] = "refused"
+
+
+class AwaitingApproval(Refused):
+    """The same call goes ahead once a person has approved it. `code` names it to them."""
+
+    outcome: ClassVar[Outcome] = "waiting"
+
+    def __init__(self, what: str, next_step: str, code: str) -> None:
+        super().__init__(what, next_step)
+        self.code = code
 
 
 class OutsideEnvironment(Refused):
@@ -146,5 +165,6 @@ class NoConnectionPossible(PermanentError):
 
 
 class OutcomeUnknown(PermanentError):
+    outcome: ClassVar[Outcome] = "unknown"
     next_step = "Read the token before repeating this."
     changed = ""

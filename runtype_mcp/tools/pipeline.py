@@ -17,7 +17,7 @@ from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnno
 from pydantic import ConfigDict, Field
 
 from runtype_mcp import results
-from runtype_mcp.errors import ClientTokenError, OutcomeUnknown, PermanentError, Refused
+from runtype_mcp.errors import AwaitingApproval, ClientTokenError, OutcomeUnknown, PermanentError, Refused
 from runtype_mcp.policy.redaction import Redactor
 from runtype_mcp.policy.sanitize import sanitize_line
 from runtype_mcp.storage.audit_log import AuditError
@@ -32,6 +32,8 @@ from runtype_mcp.tools.verdict import Approved, Denied, Preview, policy_sentence
 
 MAX_ERROR = 4000
 """Characters of an error's text. A longer one is itself a bug."""
+ERROR = "runtype-mcp/error"
+"""The key in the `_meta` of a failure's result of what came of the call, and of the code under which it waits."""
 logger = logging.getLogger("runtype_mcp")
 
 Answer = results.Result | ClientTokenError
@@ -202,7 +204,7 @@ class GuardedTool(Tool):
             return None
         outcome = getattr(answer, "status", "done")
         if isinstance(answer, ClientTokenError):
-            verb = {Refused: "refused", OutcomeUnknown: "unknown"}.get(type(answer), "failed")
+            verb = {"refused": "refused", "waiting": "refused", "unknown": "unknown"}.get(answer.outcome, "failed")
             outcome = f"{verb}: {answer.what}"
         try:
             await self._record(context, "ended", decided.plan, decided.approval, outcome)
@@ -239,7 +241,11 @@ def call_result(
         text = f"Error ({answer.kind}): {answer}" + (f" {warning}" if warning else "")
         # What the API says may repeat what anyone has put there, so it is cleaned as every such text is.
         text = sanitize_line(redactor.redact_text(text), MAX_ERROR)
-        return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+        # For programs, which would have to guess it from the text. No host shows a model what is in `_meta`.
+        error: dict[str, str] = {"outcome": answer.outcome, "kind": answer.kind}
+        if isinstance(answer, AwaitingApproval):
+            error["approval"] = answer.code
+        return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True, _meta={ERROR: error})
     data = answer.data()
     value = data.pop("value", None)
     if warning:

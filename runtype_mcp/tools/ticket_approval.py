@@ -21,7 +21,7 @@ from runtype_mcp.storage.state import StateError
 from runtype_mcp.storage.tickets import Ticket, TicketRequest
 from runtype_mcp.tools.plan import Plan, sha256
 from runtype_mcp.tools.spec import ApprovalPages, ToolContext
-from runtype_mcp.tools.verdict import NOT_AGAIN, Approved, Denied, Verdict, counted, denied, policy_sentence
+from runtype_mcp.tools.verdict import NOT_AGAIN, Approved, Denied, Verdict, counted, denied, policy_sentence, waiting
 
 LINKS_SINCE = "2025-11-25"
 MODERN = "2026-07-28"
@@ -83,10 +83,11 @@ async def ask_on_page(context: ToolContext, plan: Plan, page: OnPage) -> Verdict
     except OSError:  # fails closed, also under `auto`: a person was to be asked
         return await refuse_with_ticket(context, plan)
     if verdict is None:
-        return denied(
+        return waiting(
             f"No person has decided yet ({ticket.code}). A page is open in the user's browser. {plan.what()}",
             "Tell the user. When they have approved there, repeat this exact call. Where no page is to be seen, "
             f"`runtype-mcp approve {ticket.code}` in a terminal does the same.",
+            ticket.code,
         )
     if page.link and (context.mcp.protocol_version or "") < MODERN:
         await context.mcp.session.send_elicit_complete(_elicitation(ticket))
@@ -151,10 +152,11 @@ async def refuse_with_ticket(context: ToolContext, plan: Plan) -> Verdict:
     if context.settings.state_dir is None:
         return denied("There is no place where approvals could be given.", "Tell the operator: RUNTYPE_MCP_STATE_DIR.")
     ticket = await _requested(context, plan)
-    return denied(
+    return waiting(
         f"A person must approve this outside the conversation. {plan.what()}",
         f"Ask the user to run `runtype-mcp approve {ticket.code}` in a terminal, then repeat this exact call. "
         f"{policy_sentence('human')}",
+        ticket.code,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtype_mcp.errors import Refused
+from runtype_mcp.errors import AwaitingApproval, Refused
 from runtype_mcp.settings import Approval, Settings
 from runtype_mcp.storage.tickets import BY_ONE, DecidedIn
 
@@ -36,6 +36,11 @@ Verdict = Approved | Preview | Denied
 def denied(what: str, next_step: str = NOT_AGAIN) -> Denied:
     """A refusal: what happened, and what to do next."""
     return Denied(Refused(what, next_step))
+
+
+def waiting(what: str, next_step: str, code: str) -> Denied:
+    """Nobody has decided yet: what is waited for, what to do until then, and the code that names it to a person."""
+    return Denied(AwaitingApproval(what, next_step, code))
 
 
 def policy_sentence(approval: Approval) -> str:

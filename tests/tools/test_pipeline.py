@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from runtype_mcp.storage.audit_log import rows
 from runtype_mcp.storage.state import MemoryState
@@ -185,3 +186,55 @@ async def test_an_empty_string_that_could_mean_clear_is_refused_with_the_way_to_
         text = await model.text("update_client_token", client_token=token, **{name: ""})
     assert f'set clear to ["{name}"]' in text
     assert not api.received
+
+
+FAILURES: dict[str, tuple[str, dict[str, Any], dict[str, str], dict[str, str]]] = {
+    "bad input": ("list_client_tokens", {"limit": 0}, {}, {"outcome": "bad_input", "kind": "user_input"}),
+    "no such token": (
+        *("get_client_token", {"client_token": "Nobody's"}, {}),
+        {"outcome": "not_found", "kind": "user_input"},
+    ),
+    "refused": (
+        *("delete_client_token", {}, {"RUNTYPE_MCP_READ_ONLY": "true"}),
+        {"outcome": "refused", "kind": "user_input"},
+    ),
+    "the API is down": (
+        *("list_client_tokens", {}, {"RUNTYPE_BASE_URL": "http://127.0.0.1:1"}),
+        {"outcome": "failed", "kind": "retryable"},
+    ),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_programs_are_told_what_came_of_a_call_that_was_not_done(api: Api, era: str, failure: str) -> None:
+    tool, arguments, environ, told = FAILURES[failure]
+    async with mcp_client(api, era, None, None, False, **environ) as model:
+        result = await model.call(tool, **arguments)
+    assert result.is_error
+    assert (result.meta or {})["runtype-mcp/error"] == told
+
+
+async def test_programs_are_told_under_which_code_a_call_waits_for_approval(api: Api, era: str) -> None:
+    token = put(api.store, name="Shop")
+    arguments = {"client_token": token, "confirm": True, "expected_name": "Shop"}
+    async with mcp_client(api, era, None, None, False, RUNTYPE_MCP_APPROVAL="human") as model:
+        result = await model.call("delete_client_token", **arguments)
+    error = (result.meta or {})["runtype-mcp/error"]
+    assert error["outcome"] == "waiting"
+    assert f"`runtype-mcp approve {error['approval']}`" in text_of(result)
+
+
+async def test_programs_are_told_when_nobody_knows_what_came_of_a_write(api: Api, era: str) -> None:
+    token, inner = put(api.store, name="Shop"), api.stage.app
+
+    async def lost(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "PUT":
+            api.faults.add("html_502", method="PUT", after_commit=True)
+            api.faults.add("status", method="GET", status=403, times=5)
+        await inner(scope, receive, send)
+
+    api.stage.app = lost
+    async with mcp_client(api, era) as model:
+        result = await model.call("update_client_token", client_token=token, config={"theme": "dark"})
+    assert len(api.writes) == 1
+    assert (result.meta or {})["runtype-mcp/error"] == {"outcome": "unknown", "kind": "permanent"}
