@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +22,8 @@ import anyio
 import anyio.to_thread
 
 from runtype_mcp.storage import files
-from runtype_mcp.storage.state import PATIENCE, MemoryStore, State, Store, bounded_wait
+from runtype_mcp.storage.state import PATIENCE, State, bounded_wait
+from runtype_mcp.storage.store import MemoryStore, Store
 from runtype_mcp.storage.tickets import TTL, StateError
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class SqliteState(State):
     """What all servers and terminals of one user share, below `directory`. It is created by the first change.
 
     Every method raises StateError where the files are damaged, locked for too long, or open to other users; then
-    nothing counts as approved. `trace` is called with each statement before it runs.
+    nothing counts as approved. `shared_reads`: several processes answer the same callers, so last reads are kept here
+    too. `trace` is called with each statement before it runs.
     """
 
     def __init__(
@@ -56,9 +58,10 @@ class SqliteState(State):
         now: Callable[[], float] = time.time,
         ttl: float = TTL,
         patience: float = PATIENCE,
+        shared_reads: bool = False,
         trace: Callable[[str], object] | None = None,
     ) -> None:
-        super().__init__(now, ttl, patience)
+        super().__init__(now, ttl, patience, shared_reads=shared_reads)
         self._directory, self._file, self._trace = directory, directory / "state.db", trace
         self._lock_files = directory / "locks"
         self._busy = min(5.0, patience)  # seconds; these waits block a thread
@@ -66,17 +69,21 @@ class SqliteState(State):
         self._db: Connection | None = None
         self._opened: tuple[int, int] | None = None
 
-    async def _step(self, work: Callable[[Store], T], *, change: bool) -> T:
-        return await anyio.to_thread.run_sync(self._in_thread, work, change)
+    async def _step(self, work: Callable[[Store], T], *, change: bool, durable: bool = True) -> T:
+        return await anyio.to_thread.run_sync(self._in_thread, work, change, durable)
 
-    def _in_thread(self, work: Callable[[Store], T], change: bool) -> T:
+    def _in_thread(self, work: Callable[[Store], T], change: bool, durable: bool) -> T:
         with self._mutex, self._plainly():
             if not change and not os.path.lexists(self._file):
                 return work(MemoryStore())  # to look creates nothing
             db, now = self._connected(), self._now()
             if not change:
                 return work(_Rows(db, now))
-            with db:
+            with ExitStack() as stack:
+                if not durable:  # to wait for the disk would take most of the time of a request that is counted
+                    db.execute("PRAGMA synchronous = NORMAL")
+                    stack.callback(db.execute, "PRAGMA synchronous = FULL")
+                stack.enter_context(db)
                 db.execute("BEGIN IMMEDIATE")
                 db.execute("DELETE FROM kept WHERE expires <= ?", (now,))
                 return work(_Rows(db, now))
@@ -194,6 +201,9 @@ class _Rows:
 
     def get(self, kind: str, key: str) -> Any:
         return self._select("kind = ? AND key = ?", kind, key).get(key)
+
+    def get_many(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
+        return {key: value for key in keys if (value := self.get(kind, key)) is not None}
 
     def items(self, kind: str) -> dict[str, Any]:
         return self._select("kind = ?", kind)

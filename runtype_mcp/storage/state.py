@@ -1,23 +1,28 @@
 """What outlives a call, or must be seen by the other servers of a user or a team: the `State`, and one in memory.
 
-Five things are kept: what a caller last read of a token, which answers of people are used, who acts on what right now,
-tickets (`tickets.py`), and cards (`cards.py`). All but the first are shared by the processes that have the same store.
+Six things are kept: what a caller last read of a token, which answers of people are used, who acts on what right now,
+how fast a caller goes, tickets (`tickets.py`), and cards (`cards.py`). The processes that have the same store share
+them; last reads only where several processes answer the same callers.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import time
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
 
 from runtype_mcp.storage.cards import Card, superfluous
+from runtype_mcp.storage.last_reads import LastReads, TokenSettings, merged
+from runtype_mcp.storage.rate_limit import admit
+from runtype_mcp.storage.store import MemoryStore, Store
 from runtype_mcp.storage.tickets import BY_ONE, TTL, DecidedIn, StateError, Ticket, TicketBook, TicketRequest
 
 __all__ = ["MemoryState", "State", "StateError", "TokenSettings"]
@@ -26,29 +31,11 @@ T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds to wait for a lock."""
-MAX_READS = 2000
-"""How many last reads are remembered, over all callers."""
-_DAY = 24 * 3600.0
+_HOUR = 3600.0
+_DAY = 24 * _HOUR
 _FOREVER = float("inf")
 
-TokenSettings = dict[str, Any]
-"""A token's settings by their names in Python, as `ClientToken.settings()` gives them."""
-
-
-class Store(Protocol):
-    """JSON values by kind and key, during one step that happens as a whole or not at all."""
-
-    def get(self, kind: str, key: str) -> Any:
-        """The value; None if there is none."""
-
-    def items(self, kind: str) -> dict[str, Any]:
-        """All values of a kind."""
-
-    def put(self, kind: str, key: str, value: Any, expires: float) -> None:
-        """Keep a value, which may be dropped from `expires` (unix seconds) on."""
-
-    def delete(self, kind: str, key: str) -> None:
-        """Drop a value."""
+logger = logging.getLogger("runtype_mcp")
 
 
 class State(ABC):
@@ -57,44 +44,85 @@ class State(ABC):
     A subclass brings the store, and the locks that reach beyond this process.
     """
 
-    def __init__(self, now: Callable[[], float], ttl: float, patience: float) -> None:
+    def __init__(self, now: Callable[[], float], ttl: float, patience: float, *, shared_reads: bool = False) -> None:
         self._now, self._ttl, self._patience = now, ttl, patience
-        self._reads: OrderedDict[tuple[str, str], TokenSettings] = OrderedDict()
+        # Where one process answers a caller, a write to disk for each read would buy nothing.
+        self._own_reads = None if shared_reads else LastReads()
+        self._reads_unrecorded = False
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     @abstractmethod
-    async def _step(self, work: Callable[[Store], T], *, change: bool) -> T:
-        """Give `work` a store to read or, alone, to change. A change is on the disk, if there is one, at the return."""
+    async def _step(self, work: Callable[[Store], T], *, change: bool, durable: bool = True) -> T:
+        """Give `work` a store to read or, alone, to change. It may be called again, so it does nothing else.
+
+        A change is on the disk, if there is one, at the return; one that is not `durable` may be lost with the power.
+        """
 
     @abstractmethod
     async def aclose(self) -> None:
         """Let go of files and connections."""
 
-    # Reads stay in this process: a session lives in one, and a write to disk for each read would buy nothing.
-
     async def last_read(self, subject: str, token_id: str) -> TokenSettings | None:
         """The settings of the token that `subject` was last shown; None if it was shown none, or they are forgotten."""
-        return self._reads.get((subject, token_id))
+        if self._own_reads:
+            return self._own_reads.get(subject, token_id)
+        kept = await self._step(lambda store: store.get("read", _read_key(subject, token_id)), change=False)
+        return kept["settings"] if kept else None
 
     async def record_reads(
         self, subject: str, reads: Mapping[str, TokenSettings], fields: Iterable[str] | None = None
     ) -> None:
-        """Remember, by token id, the settings that `subject` was just shown.
+        """Remember, by token id, the settings that `subject` was just shown; for a day, or until newer ones need room.
 
-        Where only `fields` were shown, what was shown before of the others still counts. Of a token that is new to
-        the subject all of it counts: what changes from now on was changed behind their back.
+        Where only `fields` were shown, what was shown before of the others still counts. Where the store cannot be
+        used, that is logged, once, and nothing is raised: to read needs no shared state.
         """
         shown = None if fields is None else tuple(fields)
-        for token_id, settings in reads.items():
-            key = (subject, token_id)
-            before = self._reads.get(key)
-            if before is None or shown is None:
-                self._reads[key] = dict(settings)
-            else:
-                self._reads[key] = before | {name: settings[name] for name in shown}
-            self._reads.move_to_end(key)
-        while len(self._reads) > MAX_READS:
-            self._reads.popitem(last=False)
+        if self._own_reads:
+            return self._own_reads.record(subject, reads, shown)
+        keys = {_read_key(subject, token_id): settings for token_id, settings in reads.items()}
+
+        def news(store: Store) -> dict[str, Any]:
+            now, kept = self._now(), store.get_many("read", keys)
+            found = {}
+            for key, settings in keys.items():
+                before = kept.get(key)
+                after = merged(before and before["settings"], settings, shown)
+                # What is as it was is written again only now and then: most reads then cost one look.
+                if before is None or before["settings"] != after or now - before["at"] > _HOUR:
+                    found[key] = {"at": now, "settings": after}
+            return found
+
+        def write(store: Store) -> None:
+            for key, value in news(store).items():
+                store.put("read", key, value, value["at"] + _DAY)
+
+        try:
+            if await self._step(news, change=False):
+                await self._step(write, change=True, durable=False)
+            self._reads_unrecorded = False
+        except StateError as error:
+            if not self._reads_unrecorded:
+                logger.warning("What callers are shown is not remembered, and reads go on: %s", error)
+            self._reads_unrecorded = True
+
+    async def hit(self, key: str, limit: int, window: float) -> float:
+        """Count a request of `key`, of which `limit` may come at the same time and again in each `window` (seconds).
+
+        Returns:
+            0.0 if it is admitted, else the seconds after which it would be.
+
+        Raises:
+            StateError: it could not be counted. Whether it is admitted then is the caller's decision.
+        """
+
+        def work(store: Store) -> float:
+            full_at, wait = admit(store.get("rate", key), self._now(), limit, window)
+            if not wait:
+                store.put("rate", key, full_at, full_at)
+            return wait
+
+        return await self._step(work, change=True, durable=False)
 
     async def approvals_used(self, digest: str) -> int:
         """How many approvals of exactly this plan were used."""
@@ -112,12 +140,20 @@ class State(ABC):
         return await self._step(work, change=True)
 
     async def write_epoch(self) -> int:
-        """A number that grows before and after each write of any server that shares this state."""
+        """A number that grows before and after each write of any server that shares this state.
+
+        It grows also where the store lost its memory in between, because it is never behind the clock (in ms).
+        """
         return await self._step(lambda store: int(store.get("epoch", "") or 0), change=False)
 
     async def advance_write_epoch(self) -> None:
         """Tell every plan made so far that the tokens may have changed since."""
-        await self._step(lambda store: store.put("epoch", "", (store.get("epoch", "") or 0) + 1, _FOREVER), change=True)
+
+        def work(store: Store) -> None:
+            epoch = max((store.get("epoch", "") or 0) + 1, int(self._now() * 1000))
+            store.put("epoch", "", epoch, _FOREVER)
+
+        await self._step(work, change=True)
 
     async def request_ticket(self, request: TicketRequest, *, counted: frozenset[DecidedIn] = BY_ONE) -> Ticket:
         """The ticket of exactly this call: the one that exists, or a new one that waits. Look at its `state`.
@@ -240,34 +276,12 @@ class MemoryState(State):
         super().__init__(now, ttl, patience)
         self._store = MemoryStore()
 
-    async def _step(self, work: Callable[[Store], T], *, change: bool) -> T:
+    async def _step(self, work: Callable[[Store], T], *, change: bool, durable: bool = True) -> T:
         self._store.prune(self._now())
         return work(self._store)  # alone, because the work awaits nothing
 
     async def aclose(self) -> None:
         """Nothing is open."""
-
-
-class MemoryStore:
-    """A store without a disk."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], tuple[Any, float]] = {}
-
-    def get(self, kind: str, key: str) -> Any:
-        return self._kept.get((kind, key), (None, 0))[0]
-
-    def items(self, kind: str) -> dict[str, Any]:
-        return {key: value for (of, key), (value, _) in self._kept.items() if of == kind}
-
-    def put(self, kind: str, key: str, value: Any, expires: float) -> None:
-        self._kept[kind, key] = (value, expires)
-
-    def delete(self, kind: str, key: str) -> None:
-        del self._kept[kind, key]
-
-    def prune(self, now: float) -> None:
-        self._kept = {key: kept for key, kept in self._kept.items() if kept[1] > now}
 
 
 @contextmanager
@@ -281,3 +295,8 @@ def bounded_wait(seconds: float) -> Iterator[None]:
             f"Another call has been at work on the same token for {seconds:.0f} s. Nothing was changed. "
             "Try again when it has ended."
         ) from None
+
+
+def _read_key(subject: str, token_id: str) -> str:
+    """A name of a fixed length that holds no names of people."""
+    return hashlib.sha256(f"{len(subject)} {subject}{token_id}".encode("utf-8", "surrogatepass")).hexdigest()

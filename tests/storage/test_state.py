@@ -8,14 +8,15 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
+from runtype_mcp.storage.last_reads import MAX_READS
 from runtype_mcp.storage.sqlite_state import SqliteState
-from runtype_mcp.storage.state import MAX_READS, MemoryState, State, StateError
+from runtype_mcp.storage.state import MemoryState, State, StateError
 from tests.storage.test_tickets import NOW, digest, request
 
 pytestmark = pytest.mark.anyio
 
 DAY = 24 * 3600
-KINDS = ("memory", "sqlite")
+KINDS = ("memory", "sqlite", "shared sqlite")
 
 
 class Clock:
@@ -41,7 +42,8 @@ async def open_state(
     def open_state() -> State:
         if request.param == "memory":
             return memory
-        opened.append(SqliteState(tmp_path / "state", now=clock, ttl=100, patience=0.05))
+        shared = request.param.startswith("shared")
+        opened.append(SqliteState(tmp_path / "state", now=clock, ttl=100, patience=0.05, shared_reads=shared))
         return opened[-1]
 
     yield open_state
@@ -82,7 +84,64 @@ async def test_what_the_caller_does_with_its_settings_changes_nothing(state: Sta
     assert await state.last_read("ada", "ct_1") == {"name": "Support"}
 
 
-async def test_the_oldest_reads_are_forgotten_first(state: State) -> None:
+async def test_where_processes_share_their_callers_they_share_what_those_were_shown(
+    open_state: Callable[[], State], clock: Clock
+) -> None:
+    one, other = open_state(), open_state()
+    shared = one is other or await is_shared(one, other)
+    await one.record_reads("ada", {"ct_1": {"name": "Old", "config": 1}})
+    await other.record_reads("ada", {"ct_1": {"name": "New", "config": 2}}, ["name"])
+    expected = {"name": "New", "config": 1} if shared else {"name": "Old", "config": 1}
+    assert await one.last_read("ada", "ct_1") == expected
+
+
+async def is_shared(one: State, other: State) -> bool:
+    await one.record_reads("probe", {"ct_1": {}})
+    return await other.last_read("probe", "ct_1") is not None
+
+
+async def test_what_is_read_once_an_hour_is_remembered_and_the_rest_for_a_day(clock: Clock, tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state", now=clock, shared_reads=True)
+    await state.record_reads("ada", {"ct_1": {"name": "Shop"}, "ct_2": {}})
+    for _ in range(30):
+        clock.time += 3601
+        await state.record_reads("ada", {"ct_1": {"name": "Shop"}})
+    assert await state.last_read("ada", "ct_1") == {"name": "Shop"}
+    assert await state.last_read("ada", "ct_2") is None
+    await state.aclose()
+
+
+async def test_what_is_read_as_it_was_before_is_not_written_again(clock: Clock, tmp_path: Path) -> None:
+    said: list[str] = []
+    state = SqliteState(tmp_path / "state", now=clock, shared_reads=True, trace=said.append)
+    await state.record_reads("ada", {"ct_1": {"name": "Shop"}})
+    said.clear()
+    await state.record_reads("ada", {"ct_1": {"name": "Shop"}})
+    assert said
+    assert all(statement.startswith("SELECT") for statement in said)
+    await state.aclose()
+
+
+async def test_a_read_that_cannot_be_remembered_goes_on_and_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state").touch()
+    state = SqliteState(tmp_path / "state", shared_reads=True)
+    for _ in range(3):
+        await state.record_reads("ada", {"ct_1": {}})
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "What callers are shown is not remembered, and reads go on"
+    ]
+    with pytest.raises(StateError):
+        await state.last_read("ada", "ct_1")
+    (tmp_path / "state").unlink()
+    await state.record_reads("ada", {"ct_1": {}})
+    assert await state.last_read("ada", "ct_1") == {}
+    await state.aclose()
+
+
+async def test_the_oldest_reads_are_forgotten_first() -> None:
+    state = MemoryState()
     await state.record_reads("ada", {f"ct_{n}": {} for n in range(MAX_READS)})
     await state.record_reads("ada", {"ct_0": {}, "one more": {}})
     assert [await state.last_read("ada", token) for token in ("ct_0", "ct_1", "one more")] == [{}, None, {}]
@@ -114,10 +173,40 @@ async def test_a_used_approval_is_forgotten_after_a_day(state: State, clock: Clo
 
 async def test_the_write_epoch_grows(open_state: Callable[[], State]) -> None:
     one, other = open_state(), open_state()
-    before = await one.write_epoch()
-    await other.advance_write_epoch()
-    await other.advance_write_epoch()
-    assert await one.write_epoch() == await other.write_epoch() == before + 2
+    seen = [await one.write_epoch()]
+    for state in (other, other, one):
+        await state.advance_write_epoch()
+        assert await one.write_epoch() == await other.write_epoch()
+        seen.append(await one.write_epoch())
+    assert seen == sorted(set(seen))
+
+
+async def test_the_write_epoch_grows_also_where_the_store_was_lost(clock: Clock) -> None:
+    lost, new = MemoryState(now=clock), MemoryState(now=clock)
+    await lost.advance_write_epoch()
+    clock.time += 0.001
+    await new.advance_write_epoch()
+    assert await lost.write_epoch() < await new.write_epoch()
+
+
+# Rate limits
+
+
+async def test_a_caller_may_send_so_many_requests_and_then_as_many_as_the_window_refills(
+    open_state: Callable[[], State], clock: Clock
+) -> None:
+    one, other = open_state(), open_state()
+    assert [await state.hit("ada", 4, 60) for state in (one, other, one, other)] == [0.0] * 4
+    assert await one.hit("ada", 4, 60) == await other.hit("ada", 4, 60) == pytest.approx(15)
+    assert await one.hit("bob", 4, 60) == 0.0, "a limit is for one caller"
+    clock.time += 14
+    assert await one.hit("ada", 4, 60) == pytest.approx(1)
+    clock.time += 1
+    assert [await one.hit("ada", 4, 60) for _ in range(2)] == [0.0, pytest.approx(15)]
+    clock.time += 60
+    assert [await one.hit("ada", 4, 60) for _ in range(5)] == [0.0, 0.0, 0.0, 0.0, pytest.approx(15)]
+    clock.time -= 3600
+    assert 0 < await one.hit("ada", 4, 60) <= 15, "a clock that is set back keeps nobody out for longer"
 
 
 # Tickets
