@@ -19,4 +19,4 @@ def admit(full_at: float | None, now: float, limit: int, window: float) -> tuple
     # A clock that was set back must not keep anybody out for longer than the window.
     full_at = max(now, min(full_at or now, now + window))
     wait = full_at + each - (now + window)
-    return (full_at, wait) if wait > each / 2 else (full_at + each, 0.0)  # half: what rounding may add up to
+    return (full_at, wait) if wait > min(each / 2, 0.001) else (full_at + each, 0.0)  # rounding adds up to less

@@ -125,18 +125,19 @@ async def test_what_is_read_as_it_was_before_is_not_written_again(clock: Clock, 
 async def test_a_read_that_cannot_be_remembered_goes_on_and_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "state").touch()
     state = SqliteState(tmp_path / "state", shared_reads=True)
-    for _ in range(3):
-        await state.record_reads("ada", {"ct_1": {}})
+    await state.record_reads("ada", {"ct_1": {}})
+    (tmp_path / "state").chmod(0o777)  # anybody could have written what is in it
+    for name in ("Shop", "Support", "Sale"):
+        await state.record_reads("ada", {"ct_1": {"name": name}})
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "What callers are shown is not remembered, and reads go on"
     ]
     with pytest.raises(StateError):
         await state.last_read("ada", "ct_1")
-    (tmp_path / "state").unlink()
-    await state.record_reads("ada", {"ct_1": {}})
-    assert await state.last_read("ada", "ct_1") == {}
+    (tmp_path / "state").chmod(0o700)
+    await state.record_reads("ada", {"ct_1": {"name": "New"}})
+    assert await state.last_read("ada", "ct_1") == {"name": "New"}
     await state.aclose()
 
 
