@@ -9,8 +9,10 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 TIMEOUT = 60.0
@@ -149,19 +151,19 @@ class Terminal:
     def press_ctrl_c(self) -> None:
         self._popen.send_signal(signal.SIGINT)
 
-    def read(self) -> bool:
+    def read(self, seconds: float = TIMEOUT) -> bool:
         """Take in what has appeared; False once nothing more can."""
-        assert select.select([self._master], [], [], TIMEOUT)[0], f"it hangs: {self.shown!r}"
+        assert select.select([self._master], [], [], seconds)[0], f"it hangs: {self.shown!r}"
         try:
             part = os.read(self._master, 65536)
         except OSError:  # how Linux says that the other side is closed
             return False
-        self.shown += part.decode()
+        self.shown += part.decode(errors="replace")
         return bool(part)
 
-    def until(self, text: str) -> None:
+    def until(self, text: str, seconds: float = TIMEOUT) -> None:
         while text not in self.shown:
-            assert self.read(), f"never shown: {text!r} in {self.shown!r}"
+            assert self.read(seconds), f"never shown: {text!r} in {self.shown!r}"
 
     def types(self, line: str) -> None:
         os.write(self._master, line.encode())
@@ -173,18 +175,23 @@ class Terminal:
         return self._popen.wait(TIMEOUT)
 
 
-@contextlib.contextmanager
-def on_terminal(*arguments: str, **environ: str) -> Iterator[Terminal]:
+def on_terminal(*arguments: str, **environ: str) -> contextlib.AbstractContextManager[Terminal]:
     """`runtype-mcp ARGUMENTS` on a pseudo-terminal, so wide that no line is wrapped unless `COLUMNS` says otherwise."""
+    given = environment(**{"COLUMNS": "1000", "TERM": "xterm-256color", **environ})
+    return terminal([sys.executable, "-m", "runtype_mcp", *arguments], given)
+
+
+@contextlib.contextmanager
+def terminal(
+    command: list[str], environ: dict[str, str], *, cwd: Path | None = None, columns: int = 0
+) -> Iterator[Terminal]:
+    """A program on a pseudo-terminal that has so many columns."""
     master, slave = os.openpty()
     try:
+        if columns:
+            termios.tcsetwinsize(slave, (24, columns))
         popen = subprocess.Popen(
-            [sys.executable, "-m", "runtype_mcp", *arguments],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=environment(**{"COLUMNS": "1000", "TERM": "xterm-256color", **environ}),
-            start_new_session=True,
+            command, stdin=slave, stdout=slave, stderr=slave, env=environ, cwd=cwd, start_new_session=True
         )
         os.close(slave)
         with popen, _ended_by_us(popen):

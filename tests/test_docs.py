@@ -33,8 +33,8 @@ README = TEXTS["README.md"]
 LLMS = (ROOT / "llms.txt").read_text("utf-8")
 PACKAGE = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "runtype_mcp").rglob("*.py")]
 
-# Commands that .ci/run runs itself, from the README, in a fresh copy.
-RUN_BY_CI = ("python3 -m venv",)
+# Commands that test_first_steps.py runs as a new user does, and .ci/run.
+RUN_IN_A_FRESH_COPY = ("python3 -m venv", "source .venv")
 # Commands of other programs: only the part that is ours is run.
 OTHERS = ("claude mcp add",)
 # Commands of other programs that take the checkout, which is described by files that tests/scripts looks at.
@@ -49,7 +49,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 def commands() -> list[str]:
     lines = [line.strip() for _, block in blocks("sh") for line in block.splitlines()]
-    return sorted({line for line in lines if not line.startswith(RUN_BY_CI)})
+    return sorted({line for line in lines if not line.startswith(RUN_IN_A_FRESH_COPY)})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -10,6 +10,7 @@ import asyncio
 import copy
 import itertools
 import random
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -271,7 +272,8 @@ class RuntypeClient:
             if "certificate" in str(exc):
                 what = f"The API at {self._base_url} has a certificate that this machine does not trust."
                 raise errors.UntrustedCertificate(what) from exc
-            what = f"The API at {self._base_url} cannot be reached ({str(exc) or type(exc).__name__})."
+            why = re.sub(r"^\[Errno -?\d+\] ", "", str(exc)) or type(exc).__name__
+            what = f"The API at {self._base_url} cannot be reached ({why})."
             raise errors.Unreachable(what) from exc
         except httpx.InvalidURL as exc:
             raise errors.NotTheApi(f"{self._base_url} is not an address of an API.") from exc

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from runtype_mcp import __version__
 from runtype_mcp.commands import install_options
-from runtype_mcp.commands.output import add_json_option
+from runtype_mcp.commands.output import add_json_option, complain
 from runtype_mcp.credentials import ApiKey
 from runtype_mcp.policy.redaction import RedactingFormatter, Redactor
 from runtype_mcp.settings import Settings, SettingsError
@@ -101,7 +101,7 @@ def _run(argv: list[str], replay: Replay | None) -> int:
     except SystemExit as printed:  # --help, --version
         return int(printed.code or 0)
     except SettingsError as exc:
-        sys.stderr.write(f"runtype-mcp: {exc}\n")
+        complain(str(exc))
         if argv[0] == "stdio" and sys.stdin and sys.stdout and not sys.stdin.isatty():
             from runtype_mcp.stdio import failed_start
 

@@ -101,6 +101,7 @@ def _given(settings: Settings, flags: Mapping[str, object]) -> Iterable[Finding]
             continue
         value = getattr(settings, row.field)
         text = shown(value) if row.field in _SECRET and value else f"{value}"
+        text = text.lower() if isinstance(value, bool) else text
         if settings.sandbox and row.field in ("api_key", "base_url"):
             text = "not used in the sandbox"
         elif row.field in ("api_key", "api_key_file") and value is None:
@@ -131,16 +132,18 @@ async def _key(settings: Settings, broken: Container[str]) -> tuple[str | None, 
     except ClientTokenError as exc:
         return None, Finding("fail", "key", exc.what, "Correct that, or run `runtype-mcp login` again.")
     if key is None:
-        what = f"There is none: RUNTYPE_API_KEY is not set, and profile '{settings.profile}' is not stored."
-        return None, Finding("fail", "key", what, "Run `runtype-mcp login`.")
+        what = f"There is no key: RUNTYPE_API_KEY is not set, and profile '{settings.profile}' is not stored."
+        todo = "Run `runtype-mcp login`. Without an account, use --sandbox: `runtype-mcp doctor --sandbox`."
+        return None, Finding("fail", "key", what, todo)
     return key, Finding("ok", "key", f"{shown(key)}, from {settings.key_source}. {kind(key)}")
 
 
 async def _access(key: str, settings: Settings) -> Finding:
-    problem, told = await access(key, settings)
-    if problem:
-        return Finding("fail", "access", problem, "Run `runtype-mcp login` with another key.")
-    return Finding("ok", "access", told.partition("\n")[2])
+    found = await access(key, settings)
+    if found.problem:
+        todo = "Run `runtype-mcp login` with another key." if found.known else "Try again in some minutes."
+        return Finding("fail", "access", found.problem, todo)
+    return Finding("ok", "access", found.says.partition("\n")[2])
 
 
 async def _hosts(seconds: float) -> list[Finding]:

@@ -194,7 +194,7 @@ def _agreed(question: str) -> bool:
 
 def _about_key(host: Host, choice: Choice) -> str:
     if choice.sandbox:
-        return "none. The server works on the embedded sandbox, without an account."
+        return "none. The server works on the embedded sandbox, which needs no account and forgets all when it ends."
     account = f"profile '{choice.profile or 'default'}'"
     if choice.key_is_stored:
         return f"the one that `runtype-mcp login` stored, {account}."

@@ -13,6 +13,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 from runtype_mcp import keyring_access
 from runtype_mcp.api.client import RuntypeClient
@@ -21,6 +22,7 @@ from runtype_mcp.credentials import MAX_BYTES, ApiKey, KeyringError, Profile, ke
 from runtype_mcp.errors import ClientTokenError, KeyRejected, KeyUnavailable, MissingScope
 from runtype_mcp.settings import Settings, checked_key
 
+_MORE = " `runtype-mcp doctor` says more."
 NO_HOME = "There is no home directory to store a key in: set RUNTYPE_API_KEY_FILE or RUNTYPE_API_KEY."
 
 
@@ -37,10 +39,10 @@ def login(settings: Settings, *, use_keyring: bool) -> int:
 
 
 async def _stored(settings: Settings, profile: Profile | None, key: str, use_keyring: bool) -> int:
-    problem, told = await access(key, settings)
-    if problem:
-        return failed(f"{problem} Nothing was stored.")
-    say(told)
+    found = await access(key, settings)
+    if found.problem:
+        return failed(f"{found.problem} Nothing was stored.{'' if found.known else _MORE}")
+    say(found.says)
     try:
         if settings.api_key_file is not None:
             where = _into_file(settings.api_key_file, key)
@@ -87,36 +89,51 @@ def whoami(settings: Settings, *, as_json: bool = False) -> int:
 
 
 async def _whoami(settings: Settings, as_json: bool) -> int:
-    key, problem, told = None, "", ""
+    key, found = None, Access()
     profile = Profile.of(settings)
     used = None if settings.api_key or settings.api_key_file else settings.profile
     others = [name for name in profile.names() if name != used] if profile else []
     try:
         key = await ApiKey(settings).get()
     except ClientTokenError as exc:
-        problem = f"{exc.what} {exc.next_step}"
+        found = Access(f"{exc.what} {exc.next_step}")
     if key is not None:
-        problem, told = await access(key, settings)
-    elif not problem:
+        found = await access(key, settings)
+    elif not found.problem:
         other = f" Stored profiles: {', '.join(others)}." if others else ""
         problem = f"No key is set, and none is stored as profile '{settings.profile}' for {settings.base_url}."
-        problem += f"{other} Run `runtype-mcp login`."
+        found = Access(f"{problem}{other} Run `runtype-mcp login`.")
     if as_json:
-        known = {"api": settings.base_url, "key": key and shown(key), "source": settings.key_source}
-        print_json(known | {"otherProfiles": others, "accepted": not problem, "says": problem or told})
-        return 1 if problem else 0
+        used_key = {"api": settings.base_url, "key": key and shown(key), "source": settings.key_source}
+        says = found.problem or found.says
+        print_json(used_key | {"otherProfiles": others, "accepted": not found.problem, "says": says})
+        return 1 if found.problem else 0
     if key is not None:
         say(f"API:  {settings.base_url}\nKey:  {shown(key)}, from {settings.key_source}")
         if others:
             say(f"Also stored: {', '.join(others)}")
-    if problem:
-        return failed(problem)
-    say(told)
+    if found.problem:
+        return failed(f"{found.problem}{'' if found.known else _MORE}")
+    say(found.says)
     return 0
 
 
-async def access(key: str, settings: Settings) -> tuple[str, str]:
-    """What a key may do, found out with one read: why it is of no use, and else what it may do."""
+class Access(NamedTuple):
+    """What one read told of a key.
+
+    Attributes:
+        problem: why the key is of no use; empty where it is of use.
+        says: what it may do.
+        known: whether the API said anything about the key at all.
+    """
+
+    problem: str = ""
+    says: str = ""
+    known: bool = True
+
+
+async def access(key: str, settings: Settings) -> Access:
+    """What a key may do, found out with one read."""
     api = RuntypeClient(
         key, settings.base_url, connect_timeout=settings.connect_timeout, total_timeout=settings.total_timeout
     )
@@ -124,17 +141,17 @@ async def access(key: str, settings: Settings) -> tuple[str, str]:
         page = await api.list_client_tokens(1, 0)
     except KeyRejected:
         why = "It was mistyped, was revoked, or belongs to another API."
-        return f"{settings.base_url} does not accept the key {shown(key)}. {why}", ""
+        return Access(f"{settings.base_url} does not accept the key {shown(key)}. {why}")
     except MissingScope:
         needs = "It needs the scope CLIENT_TOKENS:READ, and CLIENT_TOKENS:WRITE to change any."
-        return f"{settings.base_url} accepts the key {shown(key)}, but it may not read client tokens. {needs}", ""
+        return Access(f"{settings.base_url} accepts the key {shown(key)}, but it may not read client tokens. {needs}")
     except ClientTokenError as exc:
-        return f"The key cannot be checked. {exc.what}", ""
+        return Access(f"The key cannot be checked. {exc.what}", known=False)
     finally:
         await api.aclose()
-    reads = "It may read client tokens" + ("." if page.client_tokens else ", of which there are none yet.")
+    reads = "The key may read client tokens" + ("." if page.client_tokens else ", of which there are none yet.")
     writes = "Whether it may also change them is known only once it does."
-    return "", f"{settings.base_url} accepts the key {shown(key)}. {kind(key)}\n{reads} {writes}"
+    return Access(says=f"{settings.base_url} accepts the key {shown(key)}. {kind(key)}\n{reads} {writes}")
 
 
 def kind(key: str) -> str:

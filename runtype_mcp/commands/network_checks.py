@@ -67,7 +67,7 @@ def _proxy(host: str) -> tuple[str | None, Finding]:
     given = getproxies()
     address = given.get("https") or given.get("all")
     if not address or proxy_bypass(host):
-        return None, Finding("ok", "proxy", "None is used.")
+        return None, Finding("ok", "proxy", "No proxy is used.")
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
         name, port = parts.hostname, parts.port
@@ -135,7 +135,7 @@ async def _untrusted(api: RuntypeClient, exc: ClientTokenError) -> Finding:
 
 def _trusted(probe: Probe) -> list[Finding]:
     if not probe.issuer:
-        return [Finding("skip", "TLS", "Not used: the address is http:// on this machine.")]
+        return [Finding("skip", "TLS", "TLS is not used: the address is http:// on this machine.")]
     issuer = sanitize_line(probe.issuer, 120)
     if any(name in issuer.lower() for name in _PUBLIC):
         return [Finding("ok", "TLS", f"The certificate is trusted, and signed by {issuer}.")]
@@ -158,6 +158,6 @@ def _clock(probe: Probe, now: datetime | None = None) -> list[Finding]:
         return [Finding("skip", "clock", "Not checked: the API does not say what time it is.")]
     ahead = ((now or datetime.now(UTC)) - probe.date).total_seconds()
     if abs(ahead) <= CLOCK_SECONDS:
-        return [Finding("ok", "clock", "It agrees with the API's.")]
+        return [Finding("ok", "clock", "This machine's clock agrees with the API's.")]
     what = f"This machine's clock is {abs(ahead) / 60:.0f} minutes {'ahead of' if ahead > 0 else 'behind'} the API's."
     return [Finding("warn", "clock", what, "Set it: certificates and approvals expire by it.")]

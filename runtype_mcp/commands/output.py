@@ -28,8 +28,8 @@ def add_json_option(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
-def console() -> Console:
-    """Standard output as rich sees it. Text is taken literally: no markup, no emoji codes, no highlighting."""
+def console(*, stderr: bool = False) -> Console:
+    """Standard output, or else stderr, as rich sees it. Text is taken literally: no markup, no emoji codes."""
     from rich.console import Console
 
     class Quiet(Console):
@@ -37,7 +37,7 @@ def console() -> Console:
             raise  # noqa: PLE0704  # to `commands.main`, which ends any command in the same way
 
     plain = bool(os.environ.get("NO_COLOR"))  # rich would still print bold
-    made = Quiet(markup=False, emoji=False, highlight=False, color_system=None if plain else "auto")
+    made = Quiet(markup=False, emoji=False, highlight=False, color_system=None if plain else "auto", stderr=stderr)
     if not made.is_terminal:
         made.width = _UNWRAPPED
     return made
@@ -49,7 +49,10 @@ def say(text: str = "", style: str = "", *, indent: int = 0) -> None:
     A word that is wider than the terminal stays whole, so that a person can copy it. Text of others is to be
     sanitized before.
     """
-    out = console()
+    _say(console(), text, style, indent)
+
+
+def _say(out: Console, text: str, style: str = "", indent: int = 0) -> None:
     for line in text.split("\n"):
         for part in _wrap(line, out.width - indent):
             _print_line(out, " " * indent + part, style)
@@ -75,8 +78,16 @@ def _print_line(out: Console, text: str | Text, style: str = "") -> None:
 
 def failed(text: str) -> int:
     """Say on stderr why a command failed. Returns the exit code."""
-    sys.stderr.write(f"runtype-mcp: {text}\n")
+    complain(text)
     return 1
+
+
+def complain(text: str) -> None:
+    """Say on stderr what is wrong: one line, or as many as a terminal needs."""
+    if sys.stderr and sys.stderr.isatty():
+        _say(console(stderr=True), f"runtype-mcp: {text}")
+    else:
+        sys.stderr.write(f"runtype-mcp: {text}\n")
 
 
 def print_json(value: Any) -> None:
@@ -93,6 +104,8 @@ def print_table(
     styles: Mapping[str, str] | None = None,
 ) -> None:
     """Print rows below their headings, as wide as they are. Where a terminal is narrower, each row becomes a block.
+
+    In a block, each cell stands after its heading, unless it is alone.
 
     Args:
         headings: one for each column.
@@ -123,6 +136,7 @@ def print_table(
         return
     for row in cells:
         _print_line(out, line(row[:lead], "bold"))
-        more = [f"{heading}: {cell}" for heading, cell in zip(headings[lead:], row[lead:], strict=True) if cell]
+        rest = [(name, cell) for name, cell in zip(headings[lead:], row[lead:], strict=True) if cell]
+        more = [f"{name}: {cell}" if len(headings) > lead + 1 else cell for name, cell in rest]
         if more:
             say(" · ".join(more), indent=4)

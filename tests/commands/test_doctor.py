@@ -87,9 +87,9 @@ def test_where_all_is_well_it_says_so_and_writes_nothing(api: Api, environ: dict
     assert found["key"] == "ok: rt_test_…6789, from RUNTYPE_API_KEY. It is a test key."
     assert found["DNS"] == "ok: 127.0.0.1 is 127.0.0.1."
     assert found["API"] == f"ok: {api.url} answers."
-    assert found["TLS"] == "skip: Not used: the address is http:// on this machine."
-    assert found["clock"] == "ok: It agrees with the API's."
-    assert found["access"].startswith("ok: It may read client tokens.")
+    assert found["TLS"] == "skip: TLS is not used: the address is http:// on this machine."
+    assert found["clock"] == "ok: This machine's clock agrees with the API's."
+    assert found["access"].startswith("ok: The key may read client tokens.")
     assert found["files root"] == f"ok: {tmp_path / 'project'} is a project: env files are written below it."
     for check in ("state", "cache", "config"):
         assert found[check].endswith("can be written.")
@@ -102,7 +102,7 @@ def test_each_setting_is_told_with_where_it_came_from(environ: dict[str, str]) -
     assert found["settings"].split("\n") == [
         "ok: RUNTYPE_API_KEY is rt_test_…6789 (from the environment).",
         f"ok: RUNTYPE_BASE_URL is {environ['RUNTYPE_BASE_URL']} (from the environment).",
-        "ok: RUNTYPE_MCP_READ_ONLY is True (from --read-only).",
+        "ok: RUNTYPE_MCP_READ_ONLY is true (from --read-only).",
         "ok: RUNTYPE_MCP_APPROVAL is human (from the environment).",
         f"ok: RUNTYPE_MCP_STATE_DIR is {os.environ['RUNTYPE_MCP_STATE_DIR']} (from the environment).",
     ]
@@ -112,7 +112,9 @@ def test_a_key_that_does_not_count_is_told(environ: dict[str, str], tmp_path: Pa
     found = report(environ | {"RUNTYPE_API_KEY_FILE": str(tmp_path / "key")}, "--profile", "work")
     assert "RUNTYPE_API_KEY is not used, because of --profile (from the environment)." in found["settings"]
     assert "RUNTYPE_MCP_PROFILE is work (from --profile)." in found["settings"]
-    assert found["key"].startswith("fail: There is none: RUNTYPE_API_KEY is not set, and profile 'work' is not stored.")
+    assert found["key"].startswith(
+        "fail: There is no key: RUNTYPE_API_KEY is not set, and profile 'work' is not stored."
+    )
 
 
 def test_the_sandbox_needs_no_network_and_no_key(environ: dict[str, str]) -> None:
@@ -160,7 +162,7 @@ def test_on_a_terminal_it_fits(environ: dict[str, str]) -> None:
 def test_without_a_key_it_says_what_to_run(environ: dict[str, str]) -> None:
     found = report(environ | {"RUNTYPE_API_KEY": ""})
     assert (found.code, found.failures(), found["access"]) == (1, ["key"], "")
-    assert found["key"].endswith("Run `runtype-mcp login`.")
+    assert "Run `runtype-mcp login`. Without an account, use --sandbox" in found["key"]
     assert found["API"].startswith("ok: ")
 
 

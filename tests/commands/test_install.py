@@ -223,7 +223,7 @@ def test_what_is_printed_is_the_whole_story(home: Home) -> None:
         ("vscode", (), "Key: VS Code asks for it at the first start, and stores it."),
         ("claude-desktop", (), "Key: run `runtype-mcp login`. None is stored yet."),
         ("goose", ("--profile", "work"), "Key: run `runtype-mcp login --profile work`. None is stored yet."),
-        ("zed", ("--sandbox",), "Key: none. The server works on the embedded sandbox, without an account."),
+        ("zed", ("--sandbox",), "Key: none. The server works on the embedded sandbox, which needs"),
     ],
 )
 def test_a_person_is_told_where_the_key_comes_from(name: str, choice: tuple[str, ...], words: str, home: Home) -> None:

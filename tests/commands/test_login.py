@@ -44,7 +44,7 @@ def test_a_key_from_stdin_is_checked_told_and_stored_for_its_user_alone(api: Api
     (file,) = profiles()
     assert told.splitlines() == [
         f"{api.url} accepts the key {SHOWN}. It is a test key.",
-        "It may read client tokens. Whether it may also change them is known only once it does.",
+        "The key may read client tokens. Whether it may also change them is known only once it does.",
         f"Stored in {file}, as profile 'default'.",
         "Servers on this machine use it from their next call on.",
     ]
@@ -80,7 +80,7 @@ def test_a_key_is_told_by_its_ends_and_by_its_environment(
 def test_an_account_without_tokens_is_told(api: Api, environ: dict[str, str]) -> None:
     for record in api.store.newest_first():
         api.store.delete(record.token["id"])
-    assert "It may read client tokens, of which there are none yet." in said(environ, "login", stdin=ONE)
+    assert "The key may read client tokens, of which there are none yet." in said(environ, "login", stdin=ONE)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,8 @@ def test_a_key_that_cannot_read_is_not_stored(api: Api, environ: dict[str, str],
     api.faults.add("status", status=status, body="Nothing")
     told = said(environ, "login", code=1, stdin=ONE)
     assert says in told
-    assert told.endswith("Nothing was stored.")
+    more = " `runtype-mcp doctor` says more." if status == 404 else ""
+    assert told.endswith(f"Nothing was stored.{more}")
     assert profiles() == []
 
 

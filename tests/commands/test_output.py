@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.processes import TIMEOUT, environment
+from tests.processes import TIMEOUT, environment, on_terminal, run
 
 CODE = re.compile(r"\x1b\[[\d;]*m")
 ROWS = [["1234-ABCD", "waiting", "delete the live token 'Größe 🥐 返品'"], ["5678-EFGH", "denied: no", ""]]
@@ -60,6 +60,16 @@ def test_on_a_terminal_no_line_is_wider_than_it_and_none_is_broken_within_a_word
     assert text.split() == ["several", "words"] * 30
 
 
+def test_what_is_wrong_is_one_line_for_programs_and_fits_a_terminal() -> None:
+    for command in (["approve", "CODE", "--profil"], ["logout"]):
+        with on_terminal(*command, COLUMNS="40") as terminal:
+            assert terminal.ended() != 0
+        lines = terminal.shown.splitlines()
+        assert len(lines) > 1
+        assert all(len(line) <= 40 or " " not in line for line in lines)
+        assert " ".join(lines) + "\n" == run(*command).stderr
+
+
 def test_a_word_that_is_wider_than_the_terminal_stays_whole_to_be_copied() -> None:
     address = f"https://x.example/{'x' * 90}"
     assert shown(f"say('Open {address} now')", terminal=True, COLUMNS="40").splitlines() == ["Open", address, "now"]
@@ -74,8 +84,8 @@ def test_a_table_that_a_terminal_has_no_room_for_becomes_blocks() -> None:
     text = CODE.sub("", shown(TABLE, terminal=True, COLUMNS="40"))
     assert text.splitlines() == [
         "1234-ABCD  waiting",
-        "    call: delete the live token 'Größe",
-        "    🥐 返品'",
+        "    delete the live token 'Größe 🥐",
+        "    返品'",
         "5678-EFGH  denied: no",
     ]
 
