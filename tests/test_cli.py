@@ -27,6 +27,15 @@ COMMANDS = (
     *("approvals", "approve", "audit", "settings"),
     "completion",
 )
+PRINT_NOTHING_FOR_PROGRAMS = {
+    "stdio": "speaks the protocol on its stdout",
+    "http": "serves until it is ended",
+    "console": "serves until it is ended, and hands its address to a person alone",
+    "sandbox": "serves until it is ended",
+    "approve": "insists on a person at a terminal",
+    "completion": "prints a script for a shell",
+}
+"""The commands without `--json`, and why."""
 VALUE = "ct_live_flow01k7_0123456789abcdef0123456789abcdef"
 SECRET = "rt_live_0123456789abcdef0123456789abcdef"
 OPAQUE = "Zq7wKxT2mVb9LpRd4HsYc8NfJg3UaEo6WiXyBtQk"
@@ -79,6 +88,11 @@ def test_help_names_every_command_and_fits_a_terminal(
     assert "runtype-mcp settings" in out
     assert max(map(len, out.splitlines())) <= 80
     assert len(out.splitlines()) <= 40
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_whatever_prints_prints_json_too(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ("--json" in printed(capsys, [command, "--help"])) is (command not in PRINT_NOTHING_FOR_PROGRAMS)
 
 
 def test_settings_are_listed_with_their_defaults_and_meanings(capsys: pytest.CaptureFixture[str]) -> None:

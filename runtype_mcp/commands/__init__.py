@@ -158,8 +158,8 @@ def _parser() -> _Parser:
     login.add_argument("--file", action="store_true", help="store it in a file, also where there is a keyring")
     logout = command("logout", _login, "forget the stored key")
     whoami = command("whoami", _login, "say which key is used, and what it may do")
-    add_json_option(whoami)
     for one in (login, logout, whoami):
+        add_json_option(one)
         one.add_argument("--base-url", metavar="URL", help="another API than RUNTYPE_BASE_URL says")
         profile(one)
     check = command("doctor", _doctor, "say what keeps this server from working here, and what to do")
@@ -274,9 +274,9 @@ def _login(options: argparse.Namespace, _: object) -> int:
     if settings.sandbox:
         raise SettingsError("The sandbox (RUNTYPE_MCP_SANDBOX) has its own key: nothing is stored for it.")
     if options.command == "login":
-        return login.login(settings, use_keyring=not options.file)
+        return login.login(settings, use_keyring=not options.file, as_json=options.json)
     if options.command == "logout":
-        return login.logout(settings)
+        return login.logout(settings, as_json=options.json)
     return login.whoami(settings, as_json=options.json)
 
 

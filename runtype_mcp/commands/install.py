@@ -6,6 +6,7 @@ A person sees what changes before it does. What was there is kept, and what is n
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.util
 import re
 import sys
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runtype_mcp.commands.output import failed, say
+from runtype_mcp.commands.output import Report, print_json, say
 from runtype_mcp.hosts import config_file, plan
 from runtype_mcp.hosts.config_file import ConfigFile, FileRefused
 from runtype_mcp.hosts.edit import Format, LibraryMissing
@@ -41,6 +42,7 @@ class Order:
     print: bool = False
     dry_run: bool = False
     yes: bool = False
+    json: bool = False
 
 
 def run(order: Order, state_dir: Path | None, machine: Machine) -> int:
@@ -54,12 +56,16 @@ def run(order: Order, state_dir: Path | None, machine: Machine) -> int:
     hosts = _chosen(order, machine)
     if order.print:
         return _print(hosts, order, machine)
-    codes = []
+    reports, codes = [], []
     for number, host in enumerate(hosts):
-        if number:
+        if number and not order.json:
             say()
-        say(f"{host.title}, for {'this project' if order.scope == 'project' else 'all your projects'}", "bold")
-        codes.append(_one(host, order, state_dir / "backups", machine))
+        report = Report(as_json=order.json, host=host.name, scope=order.scope)
+        report.say(f"{host.title}, for {'this project' if order.scope == 'project' else 'all your projects'}", "bold")
+        codes.append(_one(host, order, state_dir / "backups", machine, report))
+        reports.append(report.facts)
+    if order.json:
+        print_json(reports)
     return max(codes)
 
 
@@ -87,28 +93,39 @@ def _chosen(order: Order, machine: Machine) -> list[Host]:
 
 def _print(hosts: list[Host], order: Order, machine: Machine) -> int:
     """Print what a person would paste: the entries alone on stdout, where they belong on stderr."""
+    entries = []
     for host in hosts:
-        sys.stderr.write(f"{host.title}: {host.path(machine, order.scope)}\n")
-        say(plan.snippet(host, plan.server(host, order.scope, launch(machine), order.choice)))
+        path = str(host.path(machine, order.scope))
+        entry = plan.snippet(host, plan.server(host, order.scope, launch(machine), order.choice))
+        if order.json:
+            entries.append({"host": host.name, "scope": order.scope, "path": path, "form": host.form, "entry": entry})
+        else:
+            sys.stderr.write(f"{host.title}: {path}\n")
+            say(entry)
+    if order.json:
+        print_json(entries)
     return 0
 
 
-def _one(host: Host, order: Order, backups: Path, machine: Machine) -> int:
+def _one(host: Host, order: Order, backups: Path, machine: Machine, report: Report) -> int:
     path = host.path(machine, order.scope)
     assert path is not None
-    starts = launch(machine)
+    starts, say, failed = launch(machine), report.say, functools.partial(report.failed, status="failed")
     try:
         file = config_file.read(path)
-        say(str(path) + (f" (a link to {file.target})" if file.target != path else ""))
+        say(str(path) + (f" (a link to {file.target})" if file.target != path else ""), path=str(path))
         new = _planned(host, order, file, backups, starts)
         if new is None or new.text == file.text:
-            say("It has no entry of this server." if order.remove else "It is installed already. Nothing was changed.")
+            what = (
+                "It has no entry of this server." if order.remove else "It is installed already. Nothing was changed."
+            )
+            say(what, status="unchanged")
             return 0
-        _show(file, new)
+        _show(file, new, report)
         if order.dry_run:
-            say("Nothing was changed: this is a dry run.")
+            say("Nothing was changed: this is a dry run.", status="dry run")
             return 0
-        if not (order.yes or (sys.stdin.isatty() and sys.stdout.isatty())):
+        if not order.yes and (order.json or not (sys.stdin.isatty() and sys.stdout.isatty())):
             return failed("a person has to read this and answer. Nothing was changed. Use --yes in a script.")
         if not order.yes and not _agreed("Write this?" if new.text is not None else "Delete this file?"):
             say("Nothing was changed.")
@@ -126,16 +143,20 @@ def _one(host: Host, order: Order, backups: Path, machine: Machine) -> int:
         )
     except LibraryMissing as exc:
         return failed(_how_to_get(exc.package, host.form, starts, machine))
-    say("Done." + (f" What was there before is in {kept}" if kept else ""))
+    kept_in = str(kept) if kept else None
+    say("Done." + (f" What was there before is in {kept_in}" if kept else ""), status="done", backup=kept_in)
     if order.remove:
         say(f"{host.title} forgets the server when it is started anew.")
         return 0
-    say(f"Key: {_about_key(host, order.choice)}")
+    key = _about_key(host, order.choice)
+    say(f"Key: {key}", key=key)
     if not (host.has_project or order.choice.files_root):
-        say(f"Files: none can be written, because {host.title} has no project. --files-root DIR names a folder.")
+        files = f"none can be written, because {host.title} has no project. --files-root DIR names a folder."
+        say(f"Files: {files}", files=files)
     if order.scope == "project":
-        say("Git: the command is a path of this machine. Keep the file out of git if others have another.")
-    say(f"Next: {host.restart}")
+        git = "the command is a path of this machine. Keep the file out of git if others have another."
+        say(f"Git: {git}", git=git)
+    say(f"Next: {host.restart}", next=host.restart)
     return 0
 
 
@@ -146,11 +167,13 @@ def _planned(host: Host, order: Order, file: ConfigFile, backups: Path, starts: 
     return plan.install(host, text, plan.server(host, order.scope, starts, order.choice))
 
 
-def _show(file: ConfigFile, new: Plan) -> None:
-    for line in diff(file.text or "", new.text or ""):
-        say(line, {"+": "green", "-": "red"}.get(line[0], ""), indent=2)
+def _show(file: ConfigFile, new: Plan, report: Report) -> None:
+    lines = list(diff(file.text or "", new.text or ""))
+    report.facts |= {"diff": lines, "notes": new.notes}
+    for line in lines:
+        report.say(line, {"+": "green", "-": "red"}.get(line[0], ""), indent=2)
     for note in new.notes:
-        say(note)
+        report.say(note)
 
 
 def diff(old: str, new: str) -> Iterator[str]:

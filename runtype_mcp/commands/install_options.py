@@ -6,6 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
+from runtype_mcp.commands.output import add_json_option
 from runtype_mcp.hosts import NAMES
 from runtype_mcp.settings import Settings, SettingsError
 
@@ -47,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser, *, installs: bool) -> None:
         parser.add_argument("--print", action="store_true", help="print the entry, to paste it; change nothing")
     parser.add_argument("--dry-run", action="store_true", help="show what would change; change nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask")
+    add_json_option(parser)
 
 
 def _name(text: str) -> str:
@@ -82,5 +84,5 @@ def run(options: argparse.Namespace, _: object) -> int:
         **some("name", "sandbox", "read_only", "approval", "profile", "files_root"),  # type: ignore[arg-type]  # argparse checks them
         key_is_stored=profile is not None and profile.path.is_file(),
     )
-    order = Order(choice=choice, **some("hosts", "all", "scope", "remove", "print", "dry_run", "yes"))  # type: ignore[arg-type]
+    order = Order(choice=choice, **some("hosts", "all", "scope", "remove", "print", "dry_run", "yes", "json"))  # type: ignore[arg-type]
     return run(order, settings.state_dir, Machine(Path.home()))

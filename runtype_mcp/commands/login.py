@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from runtype_mcp import keyring_access
 from runtype_mcp.api.client import RuntypeClient
-from runtype_mcp.commands.output import failed, print_json, say
+from runtype_mcp.commands.output import Report, failed, print_json, say
 from runtype_mcp.credentials import MAX_BYTES, ApiKey, KeyringError, Profile, key_in, read_private, replace_file
 from runtype_mcp.errors import ClientTokenError, KeyRejected, KeyUnavailable, MissingScope
 from runtype_mcp.settings import Settings, checked_key
@@ -26,23 +26,30 @@ _MORE = " `runtype-mcp doctor` says more."
 NO_HOME = "There is no home directory to store a key in: set RUNTYPE_API_KEY_FILE or RUNTYPE_API_KEY."
 
 
-def login(settings: Settings, *, use_keyring: bool) -> int:
+def login(settings: Settings, *, use_keyring: bool, as_json: bool = False) -> int:
     """Ask for a key, check it with one read, and store it. Returns the exit code: 0 it is stored, 1 it is not."""
+    report = Report(as_json=as_json, stored=False, api=settings.base_url)
+    code = _login(settings, use_keyring, report)
+    report.print()
+    return code
+
+
+def _login(settings: Settings, use_keyring: bool, report: Report) -> int:
     profile = Profile.of(settings)
     if profile is None and settings.api_key_file is None:
-        return failed(NO_HOME)
+        return report.failed(NO_HOME)
     try:
         key = checked_key(_asked(settings))
     except ValueError as exc:
-        return failed(f"What was given {exc} Nothing was stored.")
-    return asyncio.run(_stored(settings, profile, key, use_keyring))
+        return report.failed(f"What was given {exc} Nothing was stored.")
+    return asyncio.run(_stored(settings, profile, key, use_keyring, report))
 
 
-async def _stored(settings: Settings, profile: Profile | None, key: str, use_keyring: bool) -> int:
+async def _stored(settings: Settings, profile: Profile | None, key: str, use_keyring: bool, report: Report) -> int:
     found = await access(key, settings)
     if found.problem:
-        return failed(f"{found.problem} Nothing was stored.{'' if found.known else _MORE}")
-    say(found.says)
+        return report.failed(f"{found.problem} Nothing was stored.{'' if found.known else _MORE}")
+    report.say(found.says, key=shown(key), says=found.says)
     try:
         if settings.api_key_file is not None:
             where = _into_file(settings.api_key_file, key)
@@ -50,17 +57,26 @@ async def _stored(settings: Settings, profile: Profile | None, key: str, use_key
             assert profile is not None
             where = f"{await _into_profile(profile, key, use_keyring)}, as profile '{profile.name}'"
     except (KeyringError, OSError) as exc:
-        return failed(f"The key cannot be stored. {getattr(exc, 'strerror', None) or exc} Nothing was stored.")
-    say(f"Stored in {where}.")
+        why = getattr(exc, "strerror", None) or exc
+        return report.failed(f"The key cannot be stored. {why} Nothing was stored.")
+    report.say(f"Stored in {where}.", stored=True, where=where)
     if settings.api_key:
-        say("RUNTYPE_API_KEY is set here as well, and wins over what is stored. Remove it where servers start.")
+        note = "RUNTYPE_API_KEY is set here as well, and wins over what is stored. Remove it where servers start."
     else:
-        say("Servers on this machine use it from their next call on.")
+        note = "Servers on this machine use it from their next call on."
+    report.say(note, note=note)
     return 0
 
 
-def logout(settings: Settings) -> int:
+def logout(settings: Settings, *, as_json: bool = False) -> int:
     """Forget the stored key. Returns the exit code: 0 it is forgotten, 1 there was none or it cannot be deleted."""
+    report = Report(as_json=as_json, forgotten=False, api=settings.base_url)
+    code = _logout(settings, report)
+    report.print()
+    return code
+
+
+def _logout(settings: Settings, report: Report) -> int:
     profile, file = Profile.of(settings), settings.api_key_file
     try:
         if file is not None:
@@ -68,18 +84,19 @@ def logout(settings: Settings) -> int:
             file.unlink()
             where = str(file)
         elif profile is None or not asyncio.run(profile.remove()):
-            return failed(f"No key is stored as profile '{settings.profile}' for {settings.base_url}.")
+            return report.failed(f"No key is stored as profile '{settings.profile}' for {settings.base_url}.")
         else:
             where = f"profile '{profile.name}' for {profile.base_url}"
     except KeyringError as exc:
-        return failed(f"The stored key cannot be deleted. {exc}")
+        return report.failed(f"The stored key cannot be deleted. {exc}")
     except KeyUnavailable as exc:
-        return failed(f"{exc.what} It was left as it is.")
+        return report.failed(f"{exc.what} It was left as it is.")
     except OSError as exc:
-        return failed(f"The stored key cannot be deleted ({exc.strerror}).")
-    say(f"Forgotten: {where}. Runtype still accepts the key: revoke it in the dashboard if nobody is to use it.")
+        return report.failed(f"The stored key cannot be deleted ({exc.strerror}).")
+    note = "Runtype still accepts the key: revoke it in the dashboard if nobody is to use it."
+    report.say(f"Forgotten: {where}. {note}", forgotten=True, where=where, note=note)
     if settings.api_key:
-        say("RUNTYPE_API_KEY is still set here.")
+        report.say("RUNTYPE_API_KEY is still set here.", alsoSet="RUNTYPE_API_KEY")
     return 0
 
 

@@ -90,6 +90,29 @@ def complain(text: str) -> None:
         sys.stderr.write(f"runtype-mcp: {text}\n")
 
 
+class Report:
+    """What a command does, said to a person as it happens, or kept for a program: `facts`, which goes into its JSON."""
+
+    def __init__(self, *, as_json: bool, **facts: Any) -> None:
+        self.as_json, self.facts = as_json, {**facts, "problem": None}
+
+    def say(self, text: str, style: str = "", *, indent: int = 0, **facts: Any) -> None:
+        """Say a sentence to a person, and keep the facts of it for a program."""
+        self.facts |= facts
+        if not self.as_json:
+            say(text, style, indent=indent)
+
+    def failed(self, text: str, **facts: Any) -> int:
+        """Say why it failed. Returns the exit code."""
+        self.facts |= {**facts, "problem": text}
+        return 1 if self.as_json else failed(text)
+
+    def print(self) -> None:
+        """Print the facts, for a program alone."""
+        if self.as_json:
+            print_json(self.facts)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON, with secrets masked. What is not ASCII is escaped, so nothing can drive a terminal."""
     sys.stdout.write(json.dumps(Redactor().redact_json(value), indent=2) + "\n")

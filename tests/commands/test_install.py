@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -215,6 +216,33 @@ def test_what_is_printed_is_the_whole_story(home: Home) -> None:
         "Next: switch the server on in Cursor Settings, Tools & MCP.\n"
     )
     assert home.does("install", "cursor", "--yes").endswith("It is installed already. Nothing was changed.\n")
+
+
+def test_programs_get_what_happened_to_each_file_as_json(home: Home) -> None:
+    def told(*arguments: str, code: int = 0) -> list[dict[str, Any]]:
+        done = home.run(*arguments, "--json")
+        assert (done.returncode, done.stderr) == (code, "")
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+    zed = HOSTS["zed"]
+    home.write(zed, "[")
+    path = home.write(CURSOR, mine(CURSOR))
+    (asked,) = told("install", "cursor", code=1)
+    assert (asked["status"], "Use --yes in a script." in asked["problem"]) == ("failed", True)
+    (tried,) = told("install", "cursor", "--dry-run")
+    assert (tried["status"], path.read_text()) == ("dry run", mine(CURSOR))
+    done, failed = told("install", "cursor", "zed", "--yes", code=1)
+    assert (done["host"], done["scope"], done["path"]) == ("cursor", "user", str(path))
+    assert (done["status"], done["problem"], done["diff"]) == ("done", None, tried["diff"])
+    assert Path(done["backup"]).read_text() == mine(CURSOR)
+    assert done["next"] == CURSOR.restart
+    assert (failed["host"], failed["status"]) == ("zed", "failed")
+    assert str(home.file(zed)) in failed["problem"]
+    assert told("install", "cursor", "--yes")[0]["status"] == "unchanged"
+    assert told("uninstall", "cursor", "--yes")[0]["status"] == "done"
+    (printed,) = told("install", "codex", "--print", "--sandbox")
+    assert editor(printed["form"]).parse(printed["entry"])["mcp_servers"]["runtype"]["args"] == ["--sandbox"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,31 @@ def test_a_key_from_stdin_is_checked_told_and_stored_for_its_user_alone(api: Api
     nobody = f"No key is set, and none is stored as profile 'default' for {api.url}. Run `runtype-mcp login`."
     assert said(environ, "whoami", code=1) == nobody
     assert said(environ, "logout", code=1) == f"No key is stored as profile 'default' for {api.url}."
+
+
+def test_programs_get_what_happened_as_json(api: Api, environ: dict[str, str]) -> None:
+    def told(*arguments: str, stdin: str = "", code: int = 0) -> dict[str, Any]:
+        done = run(*arguments, "--json", stdin=stdin, **environ)
+        assert (done.returncode, done.stderr) == (code, "")
+        assert "0123456789" not in done.stdout
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    assert told("login", stdin="rt_test_unknown", code=1)["stored"] is False
+    assert "Nothing was stored." in told("login", stdin="", code=1)["problem"]
+    stored = told("login", stdin=ONE)
+    (file,) = profiles()
+    assert (stored["stored"], stored["problem"], stored["api"], stored["key"]) == (True, None, api.url, SHOWN)
+    assert stored["where"] == f"{file}, as profile 'default'"
+    assert told("logout") == {
+        "forgotten": True,
+        "api": api.url,
+        "problem": None,
+        "where": f"profile 'default' for {api.url}",
+        "note": "Runtype still accepts the key: revoke it in the dashboard if nobody is to use it.",
+    }
+    none = f"No key is stored as profile 'default' for {api.url}."
+    assert told("logout", code=1) == {"forgotten": False, "api": api.url, "problem": none}
 
 
 @pytest.mark.parametrize(
