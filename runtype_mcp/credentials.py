@@ -26,7 +26,8 @@ from runtype_mcp.environment import user_folder
 from runtype_mcp.errors import KeyUnavailable
 from runtype_mcp.policy.redaction import Redactor
 from runtype_mcp.policy.sanitize import sanitize_line
-from runtype_mcp.settings import Settings, checked_key
+from runtype_mcp.setting_values import checked_key
+from runtype_mcp.settings import Settings
 from runtype_mcp.storage.files import create_private, current_user, private_directory
 
 MAX_BYTES = 65536

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from runtype_mcp.environment import bearer, can_log_to, is_client_token, usable, user_folder
-from runtype_mcp.policy.redaction import contains_secret
+from runtype_mcp import setting_values as values
+from runtype_mcp.environment import usable, user_folder
 
 SANDBOX_BASE_URL = "http://sandbox.invalid"
 SANDBOX_KEY = "rt_test_sandbox"
@@ -79,81 +79,30 @@ VARIABLES = {
     "RUNTYPE_MCP_CONNECT_TIMEOUT": Row("connect_timeout", "`5`", "seconds for a connection"),
     "RUNTYPE_MCP_TIMEOUT": Row("total_timeout", "`30`", "seconds for one operation of the API, retries included"),
     "RUNTYPE_MCP_LOG_LEVEL": Row("log_level", "`WARNING`", "`DEBUG`, `INFO`, `WARNING`, `ERROR`; to stderr, redacted"),
+    "RUNTYPE_MCP_LOG_FORMAT": Row(
+        "log_format", "`text`", "`json`: an object for each record, and over HTTP one for each request"
+    ),
     "RUNTYPE_MCP_STATE_DIR": Row(
         "state_dir", "the user's state directory", "what your servers share: waiting approvals, who acts on what"
+    ),
+    "RUNTYPE_MCP_MAX_REQUESTS": Row(
+        "max_requests", "`512`", "over HTTP: requests that one process answers at the same time, and open streams"
+    ),
+    "RUNTYPE_MCP_TRUSTED_PROXIES": Row(
+        "trusted_proxies", "none", "over HTTP: addresses and networks of proxies that say who calls, with commas"
+    ),
+    "RUNTYPE_MCP_DRAIN": Row(
+        "drain", "`30`", "over HTTP: seconds for the calls that run when the server is told to end"
     ),
     "RUNTYPE_MCP_FAST_START": Row("fast_start", "`on`", "`off`: every reply is made anew, also the first ones"),
 }
 _RENAMED = {"RUNTYPE_MCP_FRONT": "RUNTYPE_MCP_FAST_START"}
 _SYNONYMS = {"KEY": "RUNTYPE_API_KEY", "URL": "RUNTYPE_BASE_URL", "APIURL": "RUNTYPE_BASE_URL"}
-_PLACEHOLDER = re.compile(r"(?i)your[-_]?(api[-_]?)?key|[<>${}]|\.\.\.|^bearer$")
-
-
-def _path(raw: str | Path) -> Path:
-    path = os.path.expanduser(raw)
-    if path.startswith("~"):
-        raise ValueError("begins with ~, and the system knows no such home directory.")
-    return Path(os.path.abspath(path))
-
-
-def _directory(raw: str | Path) -> Path:
-    path = _path(raw)
-    if not os.path.isdir(path):
-        raise ValueError("must be an existing directory.")
-    return path
-
-
-def _log_file(raw: str | Path) -> Path:
-    """The audit log's file. Whether it and its lock can be written is found now, not by the first call."""
-    path = _path(raw)
-    if not can_log_to(str(path)):
-        raise ValueError("must name a regular file that can be written.")
-    return path
-
-
-def _key_file(raw: str | Path) -> Path:
-    if contains_secret(str(raw)):
-        raise ValueError("holds a key instead of the name of a file: put the key into RUNTYPE_API_KEY.")
-    return _path(raw)
-
-
-def _profile(raw: str) -> str:
-    if contains_secret(raw):
-        raise ValueError("holds a key instead of a name: put the key into RUNTYPE_API_KEY.")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", raw):
-        raise ValueError("must be up to 64 letters, digits, dots, dashes and underscores.")
-    return raw
-
-
-def _patterns(raw: str | tuple[str, ...]) -> tuple[str, ...]:
-    parts = raw.split(",") if isinstance(raw, str) else raw
-    patterns = tuple(part.strip() for part in parts if part.strip().strip("!"))
-    if not patterns or not all(re.fullmatch(r"!?[a-z_*?\[\]]+", pattern) for pattern in patterns):
-        raise ValueError("must be tool names or patterns, separated by commas; '!' before one excludes it.")
-    return patterns
 
 
 _LOWER = BeforeValidator(str.lower)
 Approval = Annotated[Literal["auto", "human", "flag", "deny"], _LOWER]
 Seconds = Annotated[float, Field(ge=0.1, le=600)]
-
-
-def checked_key(raw: str) -> str:
-    """An API key as it is sent.
-
-    Raises:
-        ValueError: it cannot be one. The message is a clause that begins with a verb, without the key.
-    """
-    key = bearer(raw.strip())
-    if not key:
-        raise ValueError("holds nothing: paste the key again.")
-    if _PLACEHOLDER.search(key):
-        raise ValueError("holds the placeholder of an example: put your own key in its place.")
-    if not re.fullmatch(r"[\x21-\x7e]+", key):
-        raise ValueError("holds spaces or characters that no key has: paste the key again.")
-    if is_client_token(key):
-        raise ValueError("holds a client token: those are for browsers. Use an API key (rt_live_… or rt_test_…).")
-    return key
 
 
 class Settings(BaseModel):
@@ -163,8 +112,8 @@ class Settings(BaseModel):
 
     sandbox: bool = False
     api_key: str | None = Field(default=None, repr=False)
-    api_key_file: Annotated[Path, BeforeValidator(_key_file)] | None = None
-    profile: Annotated[str, BeforeValidator(_profile)] = "default"
+    api_key_file: Annotated[Path, BeforeValidator(values.key_file)] | None = None
+    profile: Annotated[str, BeforeValidator(values.profile)] = "default"
     base_url: str = "https://api.runtype.com"
     read_only: bool = False
     approval: Approval = "auto"
@@ -173,14 +122,18 @@ class Settings(BaseModel):
     pages: bool = True
     approval_wait: Seconds = 50.0
     environment: Annotated[Literal["test", "live"], _LOWER] | None = None
-    tools: Annotated[tuple[str, ...], BeforeValidator(_patterns)] = ("*",)
+    tools: Annotated[tuple[str, ...], BeforeValidator(values.patterns)] = ("*",)
     secrets: Annotated[Literal["show", "file"], _LOWER] = "show"
-    files_root: Annotated[Path, BeforeValidator(_directory)] | None = None
-    audit: Annotated[Path, BeforeValidator(_log_file)] | None = None
+    files_root: Annotated[Path, BeforeValidator(values.directory)] | None = None
+    audit: Annotated[Path, BeforeValidator(values.log_file)] | None = None
     connect_timeout: Seconds = 5.0
     total_timeout: Seconds = 30.0
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "WARNING"
-    state_dir: Annotated[Path, BeforeValidator(_path)] | None = None
+    log_format: Annotated[Literal["text", "json"], _LOWER] = "text"
+    state_dir: Annotated[Path, BeforeValidator(values.absolute)] | None = None
+    max_requests: Annotated[int, BeforeValidator(values.count)] = 512
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(values.networks)] | None = None
+    drain: Seconds = 30.0
     fast_start: bool = True
 
     @classmethod
@@ -222,7 +175,7 @@ class Settings(BaseModel):
     def _api_key(cls, raw: str | None, others: ValidationInfo) -> str | None:
         if others.data.get("sandbox"):
             return SANDBOX_KEY
-        return checked_key(raw) if raw else None
+        return values.checked_key(raw) if raw else None
 
     @field_validator("base_url")
     @classmethod

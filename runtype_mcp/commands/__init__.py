@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import logging
 import os
 import re
 import sys
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runtype_mcp import __version__
-from runtype_mcp.commands import install_options
+from runtype_mcp.commands import http_options, install_options
 from runtype_mcp.commands.output import add_json_option, complain
 from runtype_mcp.credentials import ApiKey
-from runtype_mcp.policy.redaction import RedactingFormatter, Redactor
+from runtype_mcp.logs import log_to_stderr
 from runtype_mcp.settings import Settings, SettingsError
 from runtype_mcp.stdio.replay import Replay
 
@@ -128,7 +127,7 @@ def _parser() -> _Parser:
         of.add_argument("--profile", metavar="NAME", help="the account of `runtype-mcp login --profile NAME`")
 
     serving = command("stdio", _stdio, "serve one client over stdin and stdout, as hosts start it")
-    http = command("http", _http, "serve over Streamable HTTP, on this machine only")
+    http = command("http", _http, "serve many clients over Streamable HTTP")
     console = command("console", _console, "show tokens, findings, approvals and the audit log in your browser")
     flag: dict[str, Any] = {"action": "store_const", "const": True}  # None where it is not given
 
@@ -141,7 +140,7 @@ def _parser() -> _Parser:
     serving_options(serving)
     serving_options(http)
     serving_options(console)
-    http.add_argument("--port", type=_port, default=8765, metavar="N", help="the port (%(default)s; 0 picks one)")
+    http_options.add_options(http, _port)
     console.add_argument("--port", type=_port, default=0, metavar="N", help="the port (a free one unless given)")
     console.add_argument("--no-open", action="store_true", help="print the address instead of opening it")
     install = command("install", install_options.run, "put this server into the configuration of a host")
@@ -208,15 +207,8 @@ def _flags(options: argparse.Namespace) -> dict[str, Any]:
 def _settings(options: argparse.Namespace) -> tuple[Settings, ApiKey]:
     settings = Settings.from_env(**_flags(options))
     key = ApiKey(settings)
-    log_to_stderr(settings.log_level, key.redactor)
+    log_to_stderr(settings.log_level, key.redactor, settings.log_format)
     return settings, key
-
-
-def log_to_stderr(level: str, redactor: Redactor) -> None:
-    """Log to stderr, through the redactor: a traceback is an exit like any other."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(RedactingFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"), redactor))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def _stdio(options: argparse.Namespace, replay: Replay | None) -> int:
@@ -233,10 +225,9 @@ def _stdio(options: argparse.Namespace, replay: Replay | None) -> int:
 
 def _http(options: argparse.Namespace, _: object) -> int:
     settings, key = _settings(options)
-    from runtype_mcp.http.app import serve
-    from runtype_mcp.server import build_server
+    from runtype_mcp.http.serve import serve
 
-    return serve(build_server(settings, key=key), options.port)
+    return serve(settings, key, http_options.listening(options))
 
 
 def _console(options: argparse.Namespace, _: object) -> int:

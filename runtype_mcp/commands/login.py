@@ -20,7 +20,8 @@ from runtype_mcp.api.client import RuntypeClient
 from runtype_mcp.commands.output import Report, failed, print_json, say
 from runtype_mcp.credentials import MAX_BYTES, ApiKey, KeyringError, Profile, key_in, read_private, replace_file
 from runtype_mcp.errors import ClientTokenError, KeyRejected, KeyUnavailable, MissingScope
-from runtype_mcp.settings import Settings, checked_key
+from runtype_mcp.setting_values import checked_key
+from runtype_mcp.settings import Settings
 
 _MORE = " `runtype-mcp doctor` says more."
 NO_HOME = "There is no home directory to store a key in: set RUNTYPE_API_KEY_FILE or RUNTYPE_API_KEY."

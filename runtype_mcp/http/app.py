@@ -1,55 +1,102 @@
-"""Streamable HTTP on this machine: both protocol eras at `/mcp`, health at `/healthz`.
+"""The server as an ASGI application: both protocol eras at `/mcp`, and the layers that every request passes.
 
-It listens on loopback alone. Names other than this machine's in `Host` or `Origin` are refused, so that a website
-cannot reach it through a visitor's browser. It does not know who calls: whoever reaches the port uses the key.
+From the outside in: an id and a line of the log (`request_log.py`), the probes (`probes.py`), the end of the server
+(`drain.py`), limits (`limits.py`), known hosts (`hosts.py`), and the SDK's application.
 """
 
 from __future__ import annotations
 
-import gc
-import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runtype_mcp import __version__
-from runtype_mcp.listen import Server, bind
-from runtype_mcp.server import RuntypeServer
+from runtype_mcp.api.client import RuntypeClient
+from runtype_mcp.credentials import ApiKey
+from runtype_mcp.http.drain import Drain
+from runtype_mcp.http.hosts import LOOPBACK, KnownHosts
+from runtype_mcp.http.limits import MAX_BODY, RequestLimits
+from runtype_mcp.http.probes import Check, Probes, Readiness, check_api, check_state
+from runtype_mcp.http.request_log import RequestLog
+from runtype_mcp.http.start import check_settings
+from runtype_mcp.logs import log_to_stderr
+from runtype_mcp.server import RuntypeServer, build_server
+from runtype_mcp.settings import Settings
 
-HOST = "127.0.0.1"
-
-
-def create_http_app(server: RuntypeServer) -> Starlette:
-    """The ASGI application around a built server."""
-    # For a loopback host the SDK turns its Host and Origin allow-lists on by itself.
-    app = server.streamable_http_app(host=HOST)
-    app.router.routes.append(Route("/healthz", _healthz, methods=["GET"]))
-    return app
-
-
-async def _healthz(_: Request) -> Response:
-    return JSONResponse({"status": "ok", "version": __version__})
+PROBE_SECONDS = 5.0
+"""For one answer of the API to a probe."""
 
 
-def serve(server: RuntypeServer, port: int) -> int:
-    """Serve until Ctrl+C. Says on stderr where, once it really listens; 0 picks a free port."""
-    try:
-        bound, url = bind(HOST, port)
-    except OSError as exc:
-        sys.stderr.write(f"runtype-mcp: port {port} cannot be used ({exc.strerror}). Choose another --port.\n")
-        return 1
+@dataclass(frozen=True, slots=True)
+class HttpApp:
+    """An ASGI application.
 
-    def announce() -> None:
-        sys.stderr.write(f"Serving MCP on {url}/mcp (health: {url}/healthz)\n")
-        sys.stderr.flush()
+    Attributes:
+        server: the MCP server behind it.
+        drain: what ends it well.
+        probing: asks the API for the probes.
+    """
 
-    # What is built by now stays, and a call leaves little that only a collection would find: with the interpreter's own
-    # pace, searching for it is a sixth of the work under load, and most of the slowest answers.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000)
-    with bound:
-        Server(create_http_app(server), announce, lifespan="on").run([bound])
-    return 0
+    server: RuntypeServer
+    drain: Drain
+    layers: ASGIApp
+    probing: RuntypeClient
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.layers(scope, receive, send)
+        finally:
+            if scope["type"] == "lifespan":
+                await self.probing.aclose()
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    key: ApiKey | None = None,
+    hosts: Iterable[str] = (),
+    scheme: str = "http",
+    processes: int = 1,
+) -> HttpApp:
+    """The application for these settings; those of the environment, which also says how to log, if none are given.
+
+    Args:
+        settings: what the operator decided.
+        key: the API key that the settings name, made of them if it is not given.
+        hosts: names and addresses that clients may use beside those of this machine, as they stand in `Host`.
+        scheme: `https` where the ASGI server speaks TLS itself.
+        processes: how many processes serve this application at one address. A session lives in one, so with more
+            than one there are none, and a client of the older protocol cannot show forms.
+
+    Raises:
+        SettingsError: the settings contradict each other, or name what does not exist.
+    """
+    from_environment = settings is None
+    settings = settings or Settings.from_env()
+    check_settings(settings, processes)
+    settings = settings.model_copy(update={"files_root": None})  # the caller's project is on another machine
+    key = key or ApiKey(settings)
+    if from_environment:
+        log_to_stderr(settings.log_level, key.redactor, settings.log_format)
+    server = build_server(settings, key=key)
+    inner: ASGIApp = server.streamable_http_app(
+        stateless_http=processes > 1,
+        max_request_body_size=MAX_BODY,
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # `KnownHosts` does it
+    )
+    known = KnownHosts(inner, [*LOOPBACK, *hosts], None, scheme)
+    drain = Drain(RequestLimits(known, settings.max_requests))
+    # Of its own: what waits for a connection of the calls says nothing about the API.
+    probing = RuntypeClient(
+        None,
+        settings.base_url,
+        connect_timeout=settings.connect_timeout,
+        total_timeout=min(PROBE_SECONDS, settings.total_timeout),
+    )
+    checks: dict[str, Check] = {"state": lambda: check_state(server.services.state)}
+    if not settings.sandbox:
+        checks["api"] = lambda: check_api(probing, key)
+    probes = Probes(drain, Readiness(checks, time.monotonic), lambda: drain.begun)
+    return HttpApp(server, drain, RequestLog(probes, lambda status: None), probing)

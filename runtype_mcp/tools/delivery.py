@@ -22,7 +22,7 @@ def root(context: ToolContext) -> Path:
     if context.settings.files_root is None:
         raise UserInputError(
             "No project folder is configured, so there is no place for env files.",
-            "Ask the operator to set RUNTYPE_MCP_FILES_ROOT to the project's folder.",
+            "Ask the operator to set RUNTYPE_MCP_FILES_ROOT to the project's folder. A server over HTTP has none.",
         )
     return context.settings.files_root
 

@@ -180,7 +180,8 @@ class GuardedTool(Tool):
         entry: dict[str, Any] = {
             "event": event,
             "call": context.id,
-            "request": str(context.mcp.request_id),
+            # Over HTTP the id of the request, which is in the log too; the client's own ids begin anew in each session.
+            "request": (context.mcp.headers or {}).get("x-request-id") or str(context.mcp.request_id),
             "caller": context.caller.name,
             "tool": self.spec.name,
             "token": plan.token.id if plan and plan.token else None,

@@ -10,9 +10,9 @@ from tests.outside.conformance_fixtures import add_fixtures
 
 
 def main() -> int:
-    server = subject.build()
-    add_fixtures(server)
-    return subject.serve(server, port=0)
+    app = subject.build()
+    add_fixtures(app.server)
+    return subject.serve(app)
 
 
 if __name__ == "__main__":

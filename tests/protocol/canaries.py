@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runtype_mcp import commands
+from runtype_mcp import logs
 from runtype_mcp.policy.redaction import Redactor
 from runtype_mcp.policy.visible import visible
 from runtype_mcp.sandbox.rules import DEFAULTS
@@ -308,7 +308,7 @@ def recorded(folder: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
     installed: dict[str, Any] = {}
     with monkeypatch.context() as patch:
         patch.setattr(logging, "basicConfig", lambda **options: installed.update(options))
-        commands.log_to_stderr("DEBUG", Redactor([key]))
+        logs.log_to_stderr("DEBUG", Redactor([key]))
     (handler,) = installed["handlers"]
     handler.stream = log = io.StringIO()
     exporter = InMemorySpanExporter()

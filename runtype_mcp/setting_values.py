@@ -1,0 +1,91 @@
+"""How the value of a setting is read. Each raises ValueError: its message is a clause that begins with a verb,
+without the value.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import ip_network
+from pathlib import Path
+
+from runtype_mcp.environment import bearer, can_log_to, is_client_token
+from runtype_mcp.policy.redaction import contains_secret
+
+_PLACEHOLDER = re.compile(r"(?i)your[-_]?(api[-_]?)?key|[<>${}]|\.\.\.|^bearer$")
+
+
+def absolute(raw: str | Path) -> Path:
+    path = os.path.expanduser(raw)
+    if path.startswith("~"):
+        raise ValueError("begins with ~, and the system knows no such home directory.")
+    return Path(os.path.abspath(path))
+
+
+def directory(raw: str | Path) -> Path:
+    path = absolute(raw)
+    if not os.path.isdir(path):
+        raise ValueError("must be an existing directory.")
+    return path
+
+
+def log_file(raw: str | Path) -> Path:
+    """The audit log's file. Whether it and its lock can be written is found now, not by the first call."""
+    path = absolute(raw)
+    if not can_log_to(str(path)):
+        raise ValueError("must name a regular file that can be written.")
+    return path
+
+
+def key_file(raw: str | Path) -> Path:
+    if contains_secret(str(raw)):
+        raise ValueError("holds a key instead of the name of a file: put the key into RUNTYPE_API_KEY.")
+    return absolute(raw)
+
+
+def profile(raw: str) -> str:
+    if contains_secret(raw):
+        raise ValueError("holds a key instead of a name: put the key into RUNTYPE_API_KEY.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", raw):
+        raise ValueError("must be up to 64 letters, digits, dots, dashes and underscores.")
+    return raw
+
+
+def patterns(raw: str | tuple[str, ...]) -> tuple[str, ...]:
+    parts = raw.split(",") if isinstance(raw, str) else raw
+    patterns = tuple(part.strip() for part in parts if part.strip().strip("!"))
+    if not patterns or not all(re.fullmatch(r"!?[a-z_*?\[\]]+", pattern) for pattern in patterns):
+        raise ValueError("must be tool names or patterns, separated by commas; '!' before one excludes it.")
+    return patterns
+
+
+def count(raw: str | int) -> int:
+    if not re.fullmatch("[0-9]{1,6}", str(raw)) or int(raw) < 1:
+        raise ValueError("must be a whole number from 1 to 999999.")
+    return int(raw)
+
+
+def networks(raw: str | tuple[str, ...]) -> tuple[str, ...]:
+    networks = tuple(filter(None, map(str.strip, raw.split(",")))) if isinstance(raw, str) else raw
+    try:
+        return tuple(str(ip_network(network)) for network in networks)
+    except ValueError:
+        raise ValueError("must be addresses or networks such as 10.0.0.0/8, separated by commas.") from None
+
+
+def checked_key(raw: str) -> str:
+    """An API key as it is sent.
+
+    Raises:
+        ValueError: it cannot be one. The message is a clause that begins with a verb, without the key.
+    """
+    key = bearer(raw.strip())
+    if not key:
+        raise ValueError("holds nothing: paste the key again.")
+    if _PLACEHOLDER.search(key):
+        raise ValueError("holds the placeholder of an example: put your own key in its place.")
+    if not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise ValueError("holds spaces or characters that no key has: paste the key again.")
+    if is_client_token(key):
+        raise ValueError("holds a client token: those are for browsers. Use an API key (rt_live_… or rt_test_…).")
+    return key
