@@ -15,7 +15,7 @@ from runtype_mcp.commands.finding import Finding
 from runtype_mcp.commands.host_checks import check_hosts
 from runtype_mcp.commands.login import access, kind, shown
 from runtype_mcp.commands.network_checks import check_network
-from runtype_mcp.commands.output import print_json, print_table
+from runtype_mcp.commands.output import print_json, print_table, working
 from runtype_mcp.console.browser import can_open_browser, this_machine
 from runtype_mcp.credentials import ApiKey, config_dir
 from runtype_mcp.environment import usable, user_folder
@@ -40,10 +40,19 @@ def doctor(flags: Mapping[str, object], *, as_json: bool) -> int:
     Returns:
         The exit code: 0 nothing fails, 1 something does, 2 a setting cannot be used, so no server would start.
     """
-    return asyncio.run(_doctor(flags, as_json))
+    with working("Checking the settings, the network and the hosts."):
+        findings, is_broken = asyncio.run(_checked(flags))
+    failed = any(finding.status == "fail" for finding in findings)
+    if as_json:
+        print_json({"version": __version__, "ok": not failed, "checks": [finding._asdict() for finding in findings]})
+    else:
+        rows = [(found.status, found.check, " ".join(filter(None, (found.says, found.todo)))) for found in findings]
+        print_table(("", "check", "finding"), rows, lead=2, longest=600, styles=_STYLES)
+    return 2 if is_broken else int(failed)
 
 
-async def _doctor(flags: Mapping[str, object], as_json: bool) -> int:
+async def _checked(flags: Mapping[str, object]) -> tuple[list[Finding], bool]:
+    """All findings, and whether a setting cannot be used."""
     settings, broken = _settings(flags)
     findings = [_versions(), *broken.values()]
     if settings is not None:
@@ -51,13 +60,7 @@ async def _doctor(flags: Mapping[str, object], as_json: bool) -> int:
         findings += await _outside(settings, broken.keys())
         findings += [_files_root(settings), *_directories(settings), _browser()]
     findings += await _hosts(settings.total_timeout if settings else 30.0)
-    failed = any(finding.status == "fail" for finding in findings)
-    if as_json:
-        print_json({"version": __version__, "ok": not failed, "checks": [finding._asdict() for finding in findings]})
-    else:
-        rows = [(found.status, found.check, " ".join(filter(None, (found.says, found.todo)))) for found in findings]
-        print_table(("", "check", "finding"), rows, lead=2, longest=600, styles=_STYLES)
-    return 2 if broken else int(failed)
+    return findings, bool(broken)
 
 
 def _versions() -> Finding:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
-import signal
 import sys
 import warnings
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 from runtype_mcp import keyring_access
 from runtype_mcp.api.client import RuntypeClient
-from runtype_mcp.commands.output import Report, failed, print_json, say
+from runtype_mcp.commands.output import Report, failed, interruptible, print_json, say, working
 from runtype_mcp.credentials import MAX_BYTES, ApiKey, KeyringError, Profile, key_in, read_private, replace_file
 from runtype_mcp.errors import ClientTokenError, KeyRejected, KeyUnavailable, MissingScope
 from runtype_mcp.setting_values import checked_key
@@ -43,11 +42,8 @@ def _login(settings: Settings, use_keyring: bool, report: Report) -> int:
         key = checked_key(_asked(settings))
     except ValueError as exc:
         return report.failed(f"What was given {exc} Nothing was stored.")
-    return asyncio.run(_stored(settings, profile, key, use_keyring, report))
-
-
-async def _stored(settings: Settings, profile: Profile | None, key: str, use_keyring: bool, report: Report) -> int:
-    found = await access(key, settings)
+    with working("Checking the key with the API."):
+        found = asyncio.run(access(key, settings))
     if found.problem:
         return report.failed(f"{found.problem} Nothing was stored.{'' if found.known else _MORE}")
     report.say(found.says, key=shown(key), says=found.says)
@@ -56,7 +52,10 @@ async def _stored(settings: Settings, profile: Profile | None, key: str, use_key
             where = _into_file(settings.api_key_file, key)
         else:
             assert profile is not None
-            where = f"{await _into_profile(profile, key, use_keyring)}, as profile '{profile.name}'"
+            unlock = " Your system may ask you to unlock its keyring." if use_keyring else ""
+            with working(f"Storing the key.{unlock}"):
+                stored = asyncio.run(_into_profile(profile, key, use_keyring))
+            where = f"{stored}, as profile '{profile.name}'"
     except (KeyringError, OSError) as exc:
         why = getattr(exc, "strerror", None) or exc
         return report.failed(f"The key cannot be stored. {why} Nothing was stored.")
@@ -103,21 +102,12 @@ def _logout(settings: Settings, report: Report) -> int:
 
 def whoami(settings: Settings, *, as_json: bool = False) -> int:
     """Say which key is used and what it may do. Returns the exit code: 0 the API accepts it, 1 it does not."""
-    return asyncio.run(_whoami(settings, as_json))
-
-
-async def _whoami(settings: Settings, as_json: bool) -> int:
-    key, found = None, Access()
+    with working("Checking the key with the API."):
+        key, found = asyncio.run(_own_access(settings))
     profile = Profile.of(settings)
     used = None if settings.api_key or settings.api_key_file else settings.profile
     others = [name for name in profile.names() if name != used] if profile else []
-    try:
-        key = await ApiKey(settings).get()
-    except ClientTokenError as exc:
-        found = Access(f"{exc.what} {exc.next_step}")
-    if key is not None:
-        found = await access(key, settings)
-    elif not found.problem:
+    if key is None and not found.problem:
         other = f" Stored profiles: {', '.join(others)}." if others else ""
         problem = f"No key is set, and none is stored as profile '{settings.profile}' for {settings.base_url}."
         found = Access(f"{problem}{other} Run `runtype-mcp login`.")
@@ -134,6 +124,15 @@ async def _whoami(settings: Settings, as_json: bool) -> int:
         return failed(f"{found.problem}{'' if found.known else _MORE}")
     say(found.says)
     return 0
+
+
+async def _own_access(settings: Settings) -> tuple[str | None, Access]:
+    """The key that is used here, and what it may do."""
+    try:
+        key = await ApiKey(settings).get()
+    except ClientTokenError as exc:
+        return None, Access(f"{exc.what} {exc.next_step}")
+    return key, await access(key, settings) if key else Access()
 
 
 class Access(NamedTuple):
@@ -190,20 +189,12 @@ def shown(key: str) -> str:
 def _asked(settings: Settings) -> str:
     if not sys.stdin.isatty():
         return sys.stdin.read(MAX_BYTES)
-    # Ctrl+C ends every command immediately. Here it must first turn the terminal's echo on again.
-    ends_immediately = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with warnings.catch_warnings():
+        with interruptible(), warnings.catch_warnings():  # Ctrl+C must turn the terminal's echo on again
             warnings.simplefilter("error", getpass.GetPassWarning)  # the key would be shown
             return getpass.getpass(f"API key for {settings.base_url} (it stays invisible): ")
     except (getpass.GetPassWarning, EOFError):
         return ""
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, ends_immediately)
-        signal.raise_signal(signal.SIGINT)
-        raise
-    finally:
-        signal.signal(signal.SIGINT, ends_immediately)
 
 
 async def _into_profile(profile: Profile, key: str, use_keyring: bool) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from runtype_mcp.policy.redaction import Redactor
@@ -88,6 +90,33 @@ def complain(text: str) -> None:
         _say(console(stderr=True), f"runtype-mcp: {text}")
     else:
         sys.stderr.write(f"runtype-mcp: {text}\n")
+
+
+@contextmanager
+def working(on: str) -> Iterator[None]:
+    """Show on a terminal that something is going on, until it is over. Elsewhere nothing is shown.
+
+    Nothing may be printed within.
+    """
+    if not (sys.stdout.isatty() and sys.stderr.isatty()) or (err := console(stderr=True)).is_dumb_terminal:
+        yield
+        return
+    with interruptible(), err.status(on):
+        yield
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl+C first put the terminal back in order. Elsewhere it ends every command immediately."""
+    ends_immediately = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, ends_immediately)
+        signal.raise_signal(signal.SIGINT)
+        raise
+    finally:
+        signal.signal(signal.SIGINT, ends_immediately)
 
 
 class Report:

@@ -125,7 +125,7 @@ async def audit_client_tokens(args: AuditClientTokens, context: ToolContext) -> 
     names: set[int] = set()
     checked = 0
     now = datetime.now(UTC)
-    async for page in context.api.iterate_client_tokens():
+    async for page in context.client_tokens():
         for token in page:
             checked += 1
             for flaw in (*flaws(token, now, context.caller.redactor), *_duplicate(token, names)):
@@ -135,7 +135,6 @@ async def audit_client_tokens(args: AuditClientTokens, context: ToolContext) -> 
                     if first <= of_rule.count < last:
                         of_rule.kept.append(flaw.finding(token))
                     of_rule.count += 1
-        await context.mcp.report_progress(checked, message=f"{checked} tokens checked")
     worst_first = sorted(found.items(), key=lambda item: _SEVERITIES.index(item[1].severity))
     entries = [entry for rule, of_rule in worst_first for entry in of_rule.entries(rule, args.rule is not None)]
     shown = entries if args.rule else entries[args.offset : args.offset + args.limit]

@@ -128,7 +128,7 @@ def _embed(token: models.ClientToken) -> str:
 
 async def _named(context: ToolContext, request: models.CreateClientToken) -> list[models.ClientToken]:
     found: list[models.ClientToken] = []
-    async for page in context.api.iterate_client_tokens():
+    async for page in context.client_tokens():
         found += [token for token in page if token.name == request.name and token.environment == request.environment]
     return found
 

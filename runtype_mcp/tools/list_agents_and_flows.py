@@ -31,7 +31,7 @@ async def list_agents_and_flows(args: ListAgentsAndFlows, context: ToolContext) 
     for kind in LISTS:
         try:
             # Whether the API's own search looks at whole names is not documented, so every page is read.
-            async for page in context.api.iterate_agents_or_flows(kind):
+            async for page in context.agents_or_flows(kind):
                 for found in page:
                     if args.admits(found.name):
                         if args.offset <= total < args.offset + PAGE:

@@ -70,7 +70,7 @@ async def list_client_tokens(args: ListClientTokens, context: ToolContext) -> re
     window: list[ClientToken] = []
     total = 0
     # The API neither filters nor counts, so every page is read, whichever one is asked for.
-    async for page in context.api.iterate_client_tokens():
+    async for page in context.client_tokens():
         for token in filter(args.admits, page):
             if args.offset <= total < args.offset + args.limit:
                 window.append(token)

@@ -46,7 +46,7 @@ async def find(context: ToolContext, ref: str, *, exact: bool = True) -> ClientT
     known: dict[str, str] = {}
     named: list[ClientToken] = []
     similar: list[ClientToken] = []
-    async for page in context.api.iterate_client_tokens():
+    async for page in context.client_tokens():
         for token in page:
             if token.name and len(known) < MAX_COMPARED:
                 known[token.id] = token.name
@@ -98,7 +98,7 @@ async def resolve(context: ToolContext, args: A) -> tuple[A, dict[str, str]]:
 
 async def _all(context: ToolContext, kind: AgentsOrFlows, ref: str) -> list[AgentOrFlow]:
     try:
-        return [item async for page in context.api.iterate_agents_or_flows(kind) for item in page]
+        return [item async for page in context.agents_or_flows(kind) for item in page]
     except MissingScope as error:
         what = f"{error.what} So the name '{sanitize_line(ref, 80)}' cannot be looked up."
         raise MissingScope(what, f"Ask the user for the id of the {kind[:-1]}.") from error

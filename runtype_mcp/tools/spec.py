@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from mcp.server.mcpserver import Context
 
 from runtype_mcp import results
+from runtype_mcp.api.client import AgentsOrFlows
+from runtype_mcp.api.models import AgentOrFlow, ClientToken
 from runtype_mcp.api.scoped_client import ScopedClient
 from runtype_mcp.identity import Caller, Identity
 from runtype_mcp.settings import Settings
@@ -20,6 +23,8 @@ from runtype_mcp.storage.state import State
 from runtype_mcp.storage.tickets import Ticket
 from runtype_mcp.tools.arguments import Arguments
 from runtype_mcp.tools.plan import Plan
+
+T = TypeVar("T")
 
 
 class ApprovalPages(Protocol):
@@ -74,6 +79,7 @@ class ToolContext:
     mcp: Context[Any, Any]
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
     began: float = field(default_factory=time.monotonic)
+    _read: Counter[str] = field(default_factory=Counter)
 
     @property
     def api(self) -> ScopedClient:
@@ -86,6 +92,23 @@ class ToolContext:
     @property
     def state(self) -> State:
         return self.services.state
+
+    def client_tokens(self) -> AsyncIterator[list[ClientToken]]:
+        """All client tokens in reach, a page at a time. A client that asked for it is told how far that is."""
+        return self._telling(self.api.iterate_client_tokens(), "client tokens")
+
+    def agents_or_flows(self, kind: AgentsOrFlows) -> AsyncIterator[list[AgentOrFlow]]:
+        """All agents or flows, likewise."""
+        return self._telling(self.api.iterate_agents_or_flows(kind), kind)
+
+    async def _telling(self, pages: AsyncIterator[list[T]], what: str) -> AsyncIterator[list[T]]:
+        is_first = True
+        async for page in pages:
+            self._read[what] += len(page)
+            if page and not is_first:  # one page takes no time, and most accounts have no second one
+                await self.mcp.report_progress(self._read.total(), message=f"{self._read[what]} {what} read")
+            is_first = False
+            yield page
 
 
 @dataclass(frozen=True)

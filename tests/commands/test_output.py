@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +71,33 @@ def test_what_is_wrong_is_one_line_for_programs_and_fits_a_terminal() -> None:
         assert len(lines) > 1
         assert all(len(line) <= 40 or " " not in line for line in lines)
         assert " ".join(lines) + "\n" == run(*command).stderr
+
+
+HIDDEN, SHOWN = "\x1b[?25l", "\x1b[?25h"  # the cursor
+
+
+def test_long_work_shows_on_a_terminal_that_it_goes_on_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        slow = {
+            "RUNTYPE_BASE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "RUNTYPE_API_KEY": "rt_test_0123456789",
+            "HOME": str(tmp_path),
+        }
+        with on_terminal("whoami", **slow, RUNTYPE_MCP_TIMEOUT="0.5") as terminal:
+            assert terminal.ended() == 1
+            assert "Checking the key with the API." in terminal.shown
+            assert terminal.shown.rindex(SHOWN) > terminal.shown.rindex(HIDDEN)
+        with on_terminal("doctor", **slow) as terminal:
+            terminal.until("Checking the settings, the network and the hosts.")
+            terminal.press_ctrl_c()
+            assert terminal.ended() == -signal.SIGINT
+            assert terminal.shown.rindex(SHOWN) > terminal.shown.rindex(HIDDEN)
+            assert "Traceback" not in terminal.shown
+        plain = run("whoami", **slow, RUNTYPE_MCP_TIMEOUT="0.5", FORCE_COLOR="1")
+        assert "Checking" not in plain.stdout + plain.stderr
+        with on_terminal("whoami", **slow, RUNTYPE_MCP_TIMEOUT="0.5", TERM="dumb") as terminal:
+            assert terminal.ended() == 1
+            assert "Checking" not in terminal.shown
 
 
 def test_a_word_that_is_wider_than_the_terminal_stays_whole_to_be_copied() -> None:

@@ -22,7 +22,7 @@ from runtype_mcp.console.mcp_apps import CONFIRM
 from runtype_mcp.storage import audit_log
 from runtype_mcp.tools import SPECS
 from tests.processes import run, started
-from tests.support import KEY, MODERN, Api, accept, text_of
+from tests.support import KEY, MODERN, Api, accept, seed_many, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -66,15 +66,17 @@ async def test_a_client_that_negotiates_gets_the_newest_era(url: str) -> None:
         assert client.protocol_version == MODERN
 
 
-async def test_progress_arrives_by_http(url: str, era: str) -> None:
+async def test_progress_arrives_by_http(api: Api, era: str) -> None:
+    seed_many(api.store, 450)
     heard: list[float] = []
 
     async def hear(progress: float, total: float | None, message: str | None) -> None:
         heard.append(progress)
 
-    async with Client(f"{url}/mcp", mode=era) as client:
-        await client.call_tool("audit_client_tokens", {}, progress_callback=hear)
-    assert heard == [16]
+    with started("http", "--port", "0", RUNTYPE_API_KEY=KEY, RUNTYPE_BASE_URL=api.url) as process:
+        async with Client(f"{first_line(process)}/mcp", mode=era) as client:
+            await client.call_tool("audit_client_tokens", {}, progress_callback=hear)
+    assert heard == [400, 450]
 
 
 async def test_a_person_is_asked_and_the_write_happens_once(api: Api, era: str, tmp_path: Path) -> None:

@@ -48,6 +48,21 @@ async def test_agents_and_flows_are_listed_with_their_ids_and_nothing_of_a_confi
         assert "secret" not in (await model.call(TOOL)).model_dump_json()
 
 
+async def test_a_client_that_asks_is_told_how_far_it_is_over_both_lists(api: Api, era: str) -> None:
+    api.install(agents=numbered("agent", 250), flows=numbered("flow", 150))
+    heard: list[tuple[float, str | None]] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, message))
+
+    async with mcp_client(api, era) as model:
+        await model.client.call_tool(TOOL, {}, progress_callback=hear)
+        assert heard == [(200, "200 agents read"), (250, "250 agents read"), (400, "150 flows read")]
+        heard.clear()
+        await model.client.call_tool("list_client_tokens", {}, progress_callback=hear)
+    assert heard == []  # a single page takes no time
+
+
 async def test_every_page_of_both_is_read_by_cursors(api: Api) -> None:
     api.install(agents=numbered("agent", 230), flows=numbered("flow", 20))
     async with mcp_client(api, MODERN) as model:
