@@ -11,7 +11,8 @@ ClientTokenError                   what happened; did anything change; what to d
 │   ├── NoApiKey                   no key is set, so nothing was sent
 │   ├── KeyUnavailable             a key is stored and cannot be read, so nothing was sent
 │   ├── KeyRejected                the API does not accept the key
-│   └── MissingScope               the key lacks a permission; the API does not say which
+│   └── MissingScope               the key lacks a permission, and the API does not say which
+│       └── CallerLacksScope       the caller lacks a scope, so nothing was sent
 ├── RetryableError    retryable    the same call may work later
 │   ├── RateLimited                … after `retry_after` seconds
 │   ├── TimedOut                   no complete answer in time, and nothing can have changed
@@ -126,6 +127,11 @@ class KeyRejected(AuthError):
 
 class MissingScope(AuthError):
     next_step = "Do not retry; tell the user which permission is missing."
+
+
+class CallerLacksScope(MissingScope):
+    outcome: ClassVar[Outcome] = "refused"
+    next_step = "Do not retry; tell the user, who can ask for it where they signed in or of whoever runs this server."
 
 
 class RetryableError(ClientTokenError):

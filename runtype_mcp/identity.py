@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from mcp.server.mcpserver import Context
 
 from runtype_mcp.api.client import RuntypeClient
-from runtype_mcp.api.scoped_client import READ_SCOPES, SCOPES, ScopedClient
+from runtype_mcp.api.scoped_client import READ_SCOPES, SCOPES, Scope, ScopedClient
 from runtype_mcp.credentials import ApiKey
 from runtype_mcp.policy.redaction import Redactor
 from runtype_mcp.settings import Settings
@@ -26,6 +26,7 @@ class Caller:
     Attributes:
         name: for people and the audit log. Over stdio it is what the client says of itself, so nothing trusts it.
         subject: owns what was shown and asked. Two callers of one subject see each other's tickets.
+        scopes: what this caller may do at all.
         api: the API, as far as this caller may go.
         redactor: masks secrets, this caller's own key included.
         account: names the Runtype account without telling its key. A yes for one account is none for another.
@@ -33,6 +34,7 @@ class Caller:
 
     name: str
     subject: str
+    scopes: frozenset[Scope]
     api: ScopedClient
     redactor: Redactor
     account: str
@@ -51,6 +53,9 @@ class Identity(Protocol):
         Raises:
             ClientTokenError: it cannot be found out.
         """
+
+    async def scopes(self, context: Context[Any, Any]) -> frozenset[Scope]:
+        """What the caller of one request may do at all. It needs no key, and raises nothing."""
 
     async def aclose(self) -> None:
         """Close the connections to the API."""
@@ -75,10 +80,14 @@ class StaticKey:
         return Caller(
             name=name,
             subject=name,
+            scopes=self._scopes,
             api=ScopedClient(self._client.with_key(key), self._environment, self._scopes),
             redactor=self.redactor,
             account=hashlib.sha256(f"{self._base_url} {key}".encode()).hexdigest(),
         )
+
+    async def scopes(self, context: Context[Any, Any]) -> frozenset[Scope]:
+        return self._scopes
 
     async def aclose(self) -> None:
         await self._client.aclose()

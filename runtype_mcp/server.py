@@ -31,7 +31,7 @@ from runtype_mcp.tools.completions import complete
 from runtype_mcp.tools.pipeline import build_tool
 from runtype_mcp.tools.prompts import add_prompts
 from runtype_mcp.tools.resources import add_resources, describe
-from runtype_mcp.tools.spec import ApprovalPages, Services, ToolContext, disabled_reason
+from runtype_mcp.tools.spec import ApprovalPages, Services, ToolContext, disabled_reason, missing_scopes
 
 _STABLE = ("server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list")
 """What these say is fixed for the life of a process."""
@@ -47,9 +47,7 @@ class RuntypeServer(MCPServer[None]):
     def __init__(self, services: Services, **options: Any) -> None:
         self.services = services
         specs = [*SPECS, CONFIRM]
-        self._hidden = {spec.name for spec in specs if disabled_reason(spec, services.settings)}
-        if self._hidden.issuperset(spec.name for spec in SPECS if spec.plan):
-            self._hidden.add(CONFIRM.name)  # there is nothing to decide on
+        self._enabled = [spec for spec in specs if not disabled_reason(spec, services.settings)]
         self._known = [spec.name for spec in specs]  # not a set: what is asked for may be unhashable
         super().__init__(tools=[build_tool(spec, services, tool_meta(spec)) for spec in specs], **options)
         # Outermost, which the SDK's own option is not: its spans repeat names as well as its errors and logs do.
@@ -79,8 +77,11 @@ class RuntypeServer(MCPServer[None]):
         Raises:
             ClientTokenError: who calls cannot be found out.
         """
-        mcp: Context[Any, Any] = Context(request_context=_request.get(), mcp_server=self)
+        mcp = self._context()
         return ToolContext(self.services, await self.services.identity.caller(mcp), mcp)
+
+    def _context(self) -> Context[Any, Any]:
+        return Context(request_context=_request.get(), mcp_server=self)
 
     def add_completions(self) -> None:
         """Offer what a person may type for an argument of a prompt or of a resource's address."""
@@ -99,7 +100,12 @@ class RuntypeServer(MCPServer[None]):
 
     async def list_tools(self) -> list[mcp_types.Tool]:
         # A forbidden tool stays callable, so that the refusal can say who decided; it is not offered.
-        return [tool for tool in await super().list_tools() if tool.name not in self._hidden]
+        scopes = await self.services.identity.scopes(self._context())
+        specs = [spec for spec in self._enabled if not missing_scopes(spec, scopes)]
+        offered = {spec.name for spec in specs}
+        if not any(spec.plan for spec in specs):
+            offered.discard(CONFIRM.name)  # there is nothing to decide on
+        return [tool for tool in await super().list_tools() if tool.name in offered]
 
 
 def build_server(

@@ -12,11 +12,16 @@ from typing import Literal
 
 from runtype_mcp.api import models
 from runtype_mcp.api.client import AgentsOrFlows, RuntypeClient
-from runtype_mcp.errors import MissingScope, OutsideEnvironment
+from runtype_mcp.errors import CallerLacksScope, OutsideEnvironment
 
-Scope = Literal["read", "write", "delete", "reveal"]
-SCOPES: frozenset[Scope] = frozenset({"read", "write", "delete", "reveal"})
-READ_SCOPES: frozenset[Scope] = frozenset({"read", "reveal"})
+Scope = Literal["read", "write", "delete", "reveal", "approve"]
+SCOPES: frozenset[Scope] = frozenset({"read", "write", "delete", "reveal", "approve"})
+READ_SCOPES: frozenset[Scope] = SCOPES - {"write", "delete"}
+
+
+def scope_name(scope: Scope) -> str:
+    """A scope as OAuth has it."""
+    return f"client_tokens:{scope}"
 
 
 class ScopedClient:
@@ -108,8 +113,7 @@ class ScopedClient:
 
     def _require(self, scope: Scope, token_id: str | None = None) -> None:
         if scope not in self._scopes:
-            name = f"client_tokens:{scope}"
-            raise MissingScope(f"This caller may not do this: it lacks the scope {name}.")
+            raise CallerLacksScope(f"This caller may not do this: it lacks the scope {scope_name(scope)}.")
         if token_id is not None and self.environment is not None and token_id not in self._admitted:
             # Fails closed: a tool that did not read the token first cannot know on which side of the lock it is.
             raise OutsideEnvironment(

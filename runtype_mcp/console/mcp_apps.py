@@ -107,7 +107,7 @@ _GONE = Decided(
     "A new preview brings a new one.",
 )
 
-CONFIRM = ToolSpec(confirm_in_app, ConfirmInApp, Decided, title="Decide on a card", app_only=True)
+CONFIRM = ToolSpec(confirm_in_app, ConfirmInApp, Decided, title="Decide on a card", scope="read", app_only=True)
 
 
 def _hash(code: str) -> str:

@@ -250,4 +250,4 @@ def _older(moment: str, now: datetime) -> bool:
     return then is not None and now - then > STALE_AFTER  # an API that writes dates in another way makes no finding
 
 
-AUDIT = ToolSpec(audit_client_tokens, AuditClientTokens, results.Audit, title="Audit client tokens")
+AUDIT = ToolSpec(audit_client_tokens, AuditClientTokens, results.Audit, title="Audit client tokens", scope="read")

@@ -179,6 +179,7 @@ CREATE = ToolSpec(
     CreateClientToken,
     results.SecretResult,
     title="Create client token",
+    scope="write",
     plan=plan,
     writes=True,
     idempotent=False,

@@ -59,6 +59,7 @@ DELETE = ToolSpec(
     DeleteClientToken,
     results.MutationResult,
     title="Delete client token",
+    scope="delete",
     plan=plan,
     writes=True,
     destructive=True,

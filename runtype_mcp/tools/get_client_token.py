@@ -20,4 +20,4 @@ async def get_client_token(args: GetClientToken, context: ToolContext) -> result
     return results.TokenResult(client_token=results.full(token))
 
 
-GET = ToolSpec(get_client_token, GetClientToken, results.TokenResult, title="Get client token")
+GET = ToolSpec(get_client_token, GetClientToken, results.TokenResult, title="Get client token", scope="read")

@@ -59,5 +59,10 @@ async def get_client_token_value(args: GetClientTokenValue, context: ToolContext
 
 
 VALUE = ToolSpec(
-    get_client_token_value, GetClientTokenValue, results.ValueResult, title="Get client token value", plan=plan
+    get_client_token_value,
+    GetClientTokenValue,
+    results.ValueResult,
+    title="Get client token value",
+    scope="reveal",
+    plan=plan,
 )

@@ -59,5 +59,5 @@ def _line(text: str | None) -> str | None:
 
 
 LIST_AGENTS_AND_FLOWS = ToolSpec(
-    list_agents_and_flows, ListAgentsAndFlows, results.AgentAndFlowList, title="List agents and flows"
+    list_agents_and_flows, ListAgentsAndFlows, results.AgentAndFlowList, title="List agents and flows", scope="read"
 )

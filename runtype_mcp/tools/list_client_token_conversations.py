@@ -32,4 +32,5 @@ CONVERSATIONS = ToolSpec(
     ListClientTokenConversations,
     results.ConversationList,
     title="List conversations for client token",
+    scope="read",
 )

@@ -90,4 +90,4 @@ async def list_client_tokens(args: ListClientTokens, context: ToolContext) -> re
     )
 
 
-LIST = ToolSpec(list_client_tokens, ListClientTokens, results.TokenList, title="List client tokens")
+LIST = ToolSpec(list_client_tokens, ListClientTokens, results.TokenList, title="List client tokens", scope="read")

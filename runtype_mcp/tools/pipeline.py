@@ -27,7 +27,7 @@ from runtype_mcp.tools.approval import Gated, authorize
 from runtype_mcp.tools.arguments import Arguments, Confirmable, NameConfirmed, narrowed, validate
 from runtype_mcp.tools.plan import Plan
 from runtype_mcp.tools.schema import flat
-from runtype_mcp.tools.spec import Services, ToolContext, ToolSpec, disabled_reason
+from runtype_mcp.tools.spec import Services, ToolContext, ToolSpec, check_scopes, disabled_reason
 from runtype_mcp.tools.verdict import Approved, Denied, Preview, policy_sentence
 
 MAX_ERROR = 4000
@@ -91,9 +91,10 @@ class GuardedTool(Tool):
         return call_result(answer, context.caller.redactor, warning, decided.meta)
 
     async def _decide(self, arguments: dict[str, Any], context: ToolContext) -> Decision | InputRequiredResult:
-        """Everything before the act: the operator's list of tools, the arguments, the plan and its approval."""
+        """All before the act: the operator's list of tools, the scopes, the arguments, the plan and its approval."""
         if (reason := disabled_reason(self.spec, context.settings)) is not None:
             raise Refused(reason, "Do not retry; only the operator can change this.")
+        check_scopes(self.spec, context.caller.scopes)
         args = validate(self.arguments, arguments, context.caller.redactor)
         if self.spec.plan is None:
             return Decision(args, None, "none", None)

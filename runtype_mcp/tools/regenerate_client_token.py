@@ -126,6 +126,7 @@ REGENERATE = ToolSpec(
     RegenerateClientToken,
     results.SecretResult,
     title="Regenerate client token",
+    scope="write",
     plan=plan,
     writes=True,
     destructive=True,

@@ -15,7 +15,8 @@ from mcp.server.mcpserver import Context
 from runtype_mcp import results
 from runtype_mcp.api.client import AgentsOrFlows
 from runtype_mcp.api.models import AgentOrFlow, ClientToken
-from runtype_mcp.api.scoped_client import ScopedClient
+from runtype_mcp.api.scoped_client import Scope, ScopedClient, scope_name
+from runtype_mcp.errors import CallerLacksScope
 from runtype_mcp.identity import Caller, Identity
 from runtype_mcp.settings import Settings
 from runtype_mcp.storage.audit_log import AuditLog
@@ -120,6 +121,7 @@ class ToolSpec:
 
     Attributes:
         run: the tool's function. Its name is the tool's, and its docstring is the description.
+        scope: what a caller needs for it at least.
         plan: works out what the call would do, on the token as it is now.
         writes: it changes something at the API. Showing a value is gated, and writes nothing.
         destructive: it can break or remove something.
@@ -131,6 +133,7 @@ class ToolSpec:
     arguments: type[Arguments]
     result: type[results.Result]
     title: str
+    scope: Scope
     plan: Callable[[Any, ToolContext], Awaitable[Any]] | None = None
     writes: bool = False
     destructive: bool = False
@@ -153,3 +156,20 @@ def disabled_reason(spec: ToolSpec, settings: Settings) -> str | None:
     if not spec.app_only and not settings.allows_tool(spec.name):
         return f"The operator's list of tools (RUNTYPE_MCP_TOOLS) leaves {spec.name} out."
     return None
+
+
+def missing_scopes(spec: ToolSpec, scopes: frozenset[Scope]) -> list[str]:
+    """The scopes that a tool needs and a caller lacks, by name; empty where it may be called."""
+    # Who changes a token, or sees its value, is shown the token. A decision on somebody's call shows that call alone.
+    needed: tuple[Scope, ...] = ("approve",) if spec.scope == "approve" else ("read", spec.scope)
+    return [scope_name(scope) for scope in dict.fromkeys(needed) if scope not in scopes]
+
+
+def check_scopes(spec: ToolSpec, scopes: frozenset[Scope]) -> None:
+    """Refuse a caller that lacks a scope.
+
+    Raises:
+        CallerLacksScope: it names what is missing. Nothing was sent.
+    """
+    if missing := missing_scopes(spec, scopes):
+        raise CallerLacksScope(f"{spec.name} needs the scope {' and '.join(missing)}, which this caller lacks.")

@@ -174,6 +174,7 @@ UPDATE = ToolSpec(
     UpdateClientToken,
     results.UpdateResult,
     title="Update client token",
+    scope="write",
     plan=plan,
     writes=True,
     destructive=True,
