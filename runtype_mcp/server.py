@@ -22,16 +22,16 @@ from runtype_mcp.console.mcp_apps import CONFIRM, page_extension, preview_meta, 
 from runtype_mcp.credentials import ApiKey
 from runtype_mcp.errors import ClientTokenError
 from runtype_mcp.identity import Identity, StaticKey
-from runtype_mcp.settings import Settings
+from runtype_mcp.settings import Settings, SettingsError
 from runtype_mcp.storage.audit_log import AuditLog
 from runtype_mcp.storage.sqlite_state import SqliteState
 from runtype_mcp.storage.state import MemoryState, State
-from runtype_mcp.tools import SPECS
+from runtype_mcp.tools import FOR_A_SECOND_PERSON, SPECS
 from runtype_mcp.tools.completions import complete
 from runtype_mcp.tools.pipeline import build_tool
 from runtype_mcp.tools.prompts import add_prompts
 from runtype_mcp.tools.resources import add_resources, describe
-from runtype_mcp.tools.spec import ApprovalPages, Services, ToolContext, disabled_reason, missing_scopes
+from runtype_mcp.tools.spec import ApprovalPages, Services, ToolContext, ToolSpec, disabled_reason, missing_scopes
 
 _STABLE = ("server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list")
 """What these say is fixed for the life of a process."""
@@ -46,7 +46,7 @@ class RuntypeServer(MCPServer[None]):
 
     def __init__(self, services: Services, **options: Any) -> None:
         self.services = services
-        specs = [*SPECS, CONFIRM]
+        specs = [*_specs(services.settings), CONFIRM]
         self._enabled = [spec for spec in specs if not disabled_reason(spec, services.settings)]
         self._known = [spec.name for spec in specs]  # not a set: what is asked for may be unhashable
         super().__init__(tools=[build_tool(spec, services, tool_meta(spec)) for spec in specs], **options)
@@ -103,7 +103,7 @@ class RuntypeServer(MCPServer[None]):
         scopes = await self.services.identity.scopes(self._context())
         specs = [spec for spec in self._enabled if not missing_scopes(spec, scopes)]
         offered = {spec.name for spec in specs}
-        if not any(spec.plan for spec in specs):
+        if not any(spec.plan and not spec.decides for spec in specs):
             offered.discard(CONFIRM.name)  # there is nothing to decide on
         return [tool for tool in await super().list_tools() if tool.name in offered]
 
@@ -131,9 +131,14 @@ def build_server(
         sleep: waits a number of seconds; tests pass one that does not.
 
     Raises:
-        SettingsError: the settings name tools that do not exist.
+        SettingsError: the settings name tools that do not exist, or ask for a second person where everybody is one.
     """
-    settings.check_tools(spec.name for spec in SPECS)
+    settings.check_tools(spec.name for spec in _specs(settings))
+    if settings.wants_second_person and identity is None:
+        raise SettingsError(
+            "RUNTYPE_MCP_APPROVAL cannot be second-person here: this server does not tell people apart. "
+            "Use a server for a team, or another policy."
+        )
     state = state or _state(settings)
     served: list[ApprovalPages] = []
 
@@ -179,6 +184,11 @@ def build_server(
     add_prompts(server)
     server.add_completions()
     return server
+
+
+def _specs(settings: Settings) -> tuple[ToolSpec, ...]:
+    """The tools for models."""
+    return SPECS + FOR_A_SECOND_PERSON if settings.wants_second_person else SPECS
 
 
 def instructions(settings: Settings) -> str:

@@ -53,7 +53,7 @@ VARIABLES = {
         "approval",
         "`auto`",
         "`auto`: confirm and name, and a person where one can be asked. `human`: always a person. "
-        "`flag`: confirm and name. `deny`: never",
+        "`second-person`: always another person, on a server for a team. `flag`: confirm and name. `deny`: never",
     ),
     "RUNTYPE_MCP_APPROVAL_LIVE": Row("approval_live", "none", "another policy for live tokens"),
     "RUNTYPE_MCP_HUMAN_IN_APP": Row(
@@ -101,7 +101,7 @@ _SYNONYMS = {"KEY": "RUNTYPE_API_KEY", "URL": "RUNTYPE_BASE_URL", "APIURL": "RUN
 
 
 _LOWER = BeforeValidator(str.lower)
-Approval = Annotated[Literal["auto", "human", "flag", "deny"], _LOWER]
+Approval = Annotated[Literal["auto", "human", "second-person", "flag", "deny"], _LOWER]
 Seconds = Annotated[float, Field(ge=0.1, le=600)]
 
 
@@ -162,7 +162,7 @@ class Settings(BaseModel):
                 problem = str(error["ctx"]["error"])
             case "literal_error":
                 expected = str(error["ctx"]["expected"])
-                near = _nearest(str(error["input"]), re.findall(r"\w+", expected))
+                near = _nearest(str(error["input"]), re.findall(r"[\w-]+", expected))
                 problem = f"must be {expected}{near}"
             case "bool_parsing":
                 problem = "must be true or false."
@@ -209,6 +209,11 @@ class Settings(BaseModel):
     def approval_for(self, environment: str) -> Approval:
         """The policy for a token's environment. What is not `test` counts as live."""
         return self.approval if environment == "test" else self.approval_live or self.approval
+
+    @property
+    def wants_second_person(self) -> bool:
+        """Whether the policy of an environment asks for a second person."""
+        return "second-person" in (self.approval, self.approval_live)
 
     def allows_tool(self, name: str) -> bool:
         """Whether the operator's list of tools admits `name`. The last pattern that matches wins; `!` excludes."""

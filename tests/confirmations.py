@@ -21,12 +21,15 @@ from typing import Any, Literal, get_args
 
 import mcp_types
 
+from runtype_mcp.api.scoped_client import SCOPES
 from runtype_mcp.sandbox.rules import created
 from runtype_mcp.sandbox.seed import stamp, utc_now
 from runtype_mcp.sandbox.store import Record, Store, digest, ulid
 from runtype_mcp.storage.sqlite_state import SqliteState
+from runtype_mcp.tools.pipeline import ERROR
 from tests.console.desktop import Desktop, decide, desktop_in
 from tests.support import AGENT, FLOW, MODERN, Api, McpClient, SwappableApp, accept, mcp_client, running, text_of
+from tests.tools.people import Person, client_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "confirmations.md"
 
@@ -38,7 +41,7 @@ SECRET = "rt_live_" + "0a1b2c3d" * 4
 DECLINE = mcp_types.ElicitResult(action="decline")
 
 RUNS, CONFIRM, ASKS, PAGED = "runs", "confirm and name", "**asks a person**", "**page**"
-TICKET, REFUSED = "**ticket**", "refused"
+TICKET, SECOND, REFUSED = "**ticket**", "**second person**", "refused"
 Json = dict[str, Any]
 Group = Literal["It can stop pages", "It can let more in", "Neither"]
 
@@ -194,11 +197,14 @@ FORM, DESKTOP, NEITHER = "can ask", "cannot, on a desktop", "cannot, elsewhere"
 COLUMNS: tuple[tuple[str, str], ...] = (
     *(("auto", how) for how in (FORM, DESKTOP, NEITHER)),
     *(("human", how) for how in (FORM, DESKTOP, NEITHER)),
+    ("second-person", FORM),
     ("flag", FORM),
     ("deny", FORM),
 )
 """A policy, and how a person can be asked: in a form of the client, else in a browser that the server can open, else
-not at all. For `flag` and `deny` it is all the same."""
+not at all. For `second-person`, `flag` and `deny` it is all the same."""
+ANYHOW = ("second-person", "flag", "deny")
+ASKER, COLLEAGUE = Person("Ana", "ana", SCOPES - {"approve"}), Person("Bob", "bob", frozenset({"approve"}))
 
 
 def put(store: Store, **fields: Any) -> str:
@@ -214,12 +220,16 @@ def put(store: Store, **fields: Any) -> str:
 
 @dataclass
 class Bench:
-    """A client under one policy, and a person who says what `says` says, or approves what a page shows."""
+    """A client under one policy, and a person who says what `says` says, or approves what a page shows.
+
+    `colleague` is the client of another person who may approve, on a server for a team.
+    """
 
     api: Api
     model: McpClient
     says: list[mcp_types.ElicitResult]
     desktop: Desktop | None = None
+    colleague: McpClient | None = None
 
 
 def prepare(api: Api, case: Case) -> Json:
@@ -265,6 +275,14 @@ async def bench(
     says = [DECLINE]
     answer = (lambda _: says[0]) if asks else None
     environ = {"RUNTYPE_MCP_APPROVAL": policy, "RUNTYPE_MCP_APPROVAL_WAIT": "0.1", **environ}
+    if policy == "second-person":
+        folder = Path(os.environ["RUNTYPE_MCP_STATE_DIR"])
+        async with (
+            client_of(ASKER, api, SqliteState(folder), era, answer, **environ) as model,
+            client_of(COLLEAGUE, api, SqliteState(folder), era, **environ) as colleague,
+        ):
+            yield Bench(api, model, says, desktop, colleague)
+        return
     async with mcp_client(api, era, answer, None, desktop is not None, **environ) as model:
         yield Bench(api, model, says, desktop)
 
@@ -300,6 +318,12 @@ async def needs(bench: Bench, case: Case) -> str:
         await bench.desktop.in_open_page(lambda page: decide(page, "approve", case.name, code=code))
         assert done(await bench.model.call(case.tool, **yes)), case.does
         return PAGED
+    if bench.colleague is not None:
+        code = (result.meta or {})[ERROR]["approval"]
+        said = await bench.colleague.call("decide_approval", approval=code, decision="approve", expected_name=case.name)
+        assert not said.is_error, text_of(said)
+        assert done(await bench.model.call(case.tool, **yes)), case.does
+        return SECOND
     if "runtype-mcp approve" not in text_of(result):
         return REFUSED
     await decide_ticket(code_in(text_of(result)))
@@ -376,6 +400,11 @@ People who are asked about everything stop reading, so harmless calls are not as
    `runtype-mcp approve CODE` in a terminal, and the same call goes ahead, once. A changed call, a changed token, or 15
    minutes, and the code is worth nothing. A no holds for the same operation on the same token, until it expires or you
    take it back.
+5. **A second person.** On a server for a team, the policy may want somebody else than the one who asks, with the scope
+   `client_tokens:approve`. The call waits, and names a code. A colleague decides it in their own assistant
+   (`list_approvals`, `decide_approval`): whoever approves gives the token's name, and types it where their client shows
+   a form. Nobody decides what they asked for, whichever client they use, and no terminal, card or form of the one who
+   asks counts.
 
 In between, nothing may move: a token that somebody else has changed since the assistant, or you, last saw it is left
 alone, and the difference is told. You are shown everything that a call would do; a call that would do more than fits
@@ -397,6 +426,7 @@ _WORTH = """
 | person, on a page | the same, with any client; other websites | an agent with a shell as your user; not reading |
 | ticket | the same, with any client | an agent with a shell as your user: it can approve for itself |
 | ticket, where the agent has no shell on the server's machine | that too | not reading |
+| second person | one person or assistant alone, with any client | two of them; two identities of one; not reading |
 | `deny` | every such call through this server | |
 
 The last limit is the API key: whoever can read it needs no server to use it, so keep it where an agent's shell cannot
@@ -443,14 +473,15 @@ def _in_short(rows: Mapping[str, list[str]]) -> str:
     lines.append(
         f"*{RUNS}*: immediately. *{CONFIRM}*: once the call carries both. {ASKS}: that, and your yes in the client. "
         f"{PAGED}: that, and your yes on a page in your browser. "
-        f"{TICKET}: that, and your yes in a terminal. *{REFUSED}*: never."
+        f"{TICKET}: that, and your yes in a terminal. {SECOND}: that, and the yes of somebody else who may approve. "
+        f"*{REFUSED}*: never."
     )
     return "\n".join(lines) + "\n"
 
 
 def _client(column: int) -> str:
     policy, how = COLUMNS[column]
-    return "either" if policy in ("flag", "deny") else how
+    return "either" if policy in ANYHOW else how
 
 
 def _call_by_call(rows: Mapping[str, list[str]]) -> str:

@@ -151,7 +151,7 @@ def accept(name: str) -> mcp_types.ElicitResult:
     return mcp_types.ElicitResult(action="accept", content={"name": name})
 
 
-def _callback(answer: Answer, asked: list[str]) -> Any:
+def callback_for(answer: Answer, asked: list[str]) -> Any:
     async def respond(_: Any, params: mcp_types.ElicitRequestParams) -> mcp_types.ElicitResult:
         asked.append(params.message)
         if isinstance(answer, Exception):
@@ -176,7 +176,7 @@ async def mcp_client(
     """
     settings = settings_for(api, **environ)
     asked: list[str] = []
-    callback = _callback(answer, asked) if answer is not None else None
+    callback = callback_for(answer, asked) if answer is not None else None
     async with Client(
         build_server(settings, state=state, pages=pages, sleep=no_wait), mode=era, elicitation_callback=callback
     ) as client:
@@ -194,6 +194,6 @@ async def stdio_client(
         env={name: value for name, value in os.environ.items() if not name.startswith("RUNTYPE")} | environ,
     )
     asked: list[str] = []
-    callback = _callback(answer, asked) if answer is not None else None
+    callback = callback_for(answer, asked) if answer is not None else None
     async with Client(server, mode=era, elicitation_callback=callback) as client:
         yield McpClient(client, asked)

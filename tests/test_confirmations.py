@@ -16,6 +16,7 @@ from tests.confirmations import (
     PAGED,
     REFUSED,
     RUNS,
+    SECOND,
     TICKET,
     effects,
     example,
@@ -38,8 +39,8 @@ async def test_what_can_stop_pages_or_let_more_in_never_runs_at_once_on_either_e
         if case.group == "Neither":
             assert set(rows[case.does]) == {RUNS}, case.does
         else:
-            assert rows[case.does] == [ASKS, PAGED, CONFIRM, ASKS, PAGED, TICKET, CONFIRM, REFUSED], case.does
-    assert [policy for policy, _ in COLUMNS] == ["auto"] * 3 + ["human"] * 3 + ["flag", "deny"]
+            assert rows[case.does] == [ASKS, PAGED, CONFIRM, ASKS, PAGED, TICKET, SECOND, CONFIRM, REFUSED], case.does
+    assert [policy for policy, _ in COLUMNS] == ["auto"] * 3 + ["human"] * 3 + ["second-person", "flag", "deny"]
     assert await table(api, LEGACY, tmp_path) == rows
 
 

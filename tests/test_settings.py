@@ -99,7 +99,7 @@ SECONDS = "must be a number of seconds from 0.1 to 600."
 CHARACTERS = "holds spaces or characters that no key has: paste the key again."
 PLACEHOLDER = "holds the placeholder of an example: put your own key in its place."
 PATTERNS = "must be tool names or patterns, separated by commas; '!' before one excludes it."
-POLICIES = "must be 'auto', 'human', 'flag' or 'deny'"
+POLICIES = "must be 'auto', 'human', 'second-person', 'flag' or 'deny'"
 
 
 @pytest.mark.parametrize(

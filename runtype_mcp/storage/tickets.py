@@ -13,7 +13,7 @@ import math
 import re
 import secrets
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 TTL = 900.0
@@ -44,7 +44,7 @@ class TicketRequest:
 
     `digest` (SHA-256, hex) binds the exact call, the token's state and the account. `scope` stands for account,
     operation and token: a denial holds for all of it. `card` is what a person is shown, as JSON. `requested_by` says
-    whose waiting tickets are counted together.
+    whose waiting tickets are counted together. With `second_person`, that one cannot approve it.
     """
 
     digest: str
@@ -56,6 +56,7 @@ class TicketRequest:
     card: dict[str, Any]
     base_url: str
     requested_by: str
+    second_person: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,8 @@ class TicketBook:
         denied = None
         for code, ticket in self.tickets.items():
             if ticket.state == "approved" and ticket.digest == digest and ticket.decided_in in counted:
+                if ticket.second_person:
+                    _check_another(ticket, ticket.decided_by_subject)
                 del self.tickets[code]
                 return replace(ticket, state="used")
             if ticket.state == "denied" and ticket.scope == scope:
@@ -184,6 +187,8 @@ class TicketBook:
             )
         if decided_in in BY_ANOTHER:
             _check_another(ticket, by_subject)
+        if approve and decided_in not in (BY_ANOTHER if ticket.second_person else BY_ONE):
+            raise StateError(f"{_WHO[ticket.second_person].format(ticket.code)} Nothing was decided.")
         if ticket.state == "approved" and (approve or only_waiting):
             raise StateError(f"{ticket.code} is already approved. Nothing was changed.")
         if ticket.state == "denied" and only_waiting:
@@ -201,6 +206,12 @@ class TicketBook:
 
     def oldest_first(self) -> list[Ticket]:
         return sorted(self.tickets.values(), key=lambda ticket: ticket.created)
+
+
+_WHO = {
+    True: "{} needs a second person: somebody else who may approve, by the tool decide_approval or on the team's page.",
+    False: "{} is for the person who asked, and not for a second one.",
+}
 
 
 def _check_another(ticket: Ticket, subject: str) -> None:

@@ -29,6 +29,7 @@ from runtype_mcp.errors import Refused
 from runtype_mcp.policy.sanitize import names_match, sanitize_line
 from runtype_mcp.settings import Settings
 from runtype_mcp.tools.plan import Plan
+from runtype_mcp.tools.second_person import OfAnother, ask_another
 from runtype_mcp.tools.spec import ToolContext
 from runtype_mcp.tools.ticket_approval import (
     MODERN,
@@ -78,7 +79,7 @@ def evaluate(plan: Plan, settings: Settings, confirm: bool, expected_name: str |
     """Everything that is decided without asking a person. None: a person is to be asked, if one can be."""
     if not plan.effects:
         return Approved("not gated")
-    approval = settings.approval_for(plan.environment)
+    approval = plan.policy or settings.approval_for(plan.environment)
     if approval == "deny":
         return denied(f"{plan.verb} {plan.subject}: {policy_sentence('deny')}", "Do not retry; tell the user.")
     if len(plan.question()) > MAX_QUESTION:
@@ -115,18 +116,21 @@ async def plan_for(gated: Gated) -> Plan:
 
 async def verdict_for(
     gated: Gated, plan: Annotated[Plan, Resolve(plan_for)], context: Context[Any, Any]
-) -> Elicit[TypedName] | Verdict | OnPage:
+) -> Elicit[TypedName] | Verdict | OnPage | OfAnother:
     settings = gated.context.settings
     verdict = evaluate(plan, settings, gated.confirm, gated.expected_name)
     if verdict is not None:
         return verdict
-    if (verdict := await decided_elsewhere(gated.context, plan)) is not None:
+    approval = plan.policy or settings.approval_for(plan.environment)
+    if plan.policy is None and (verdict := await decided_elsewhere(gated.context, plan)) is not None:
         return verdict
+    if approval == "second-person":
+        return OfAnother()
     if supports_elicitation(context):
         return Elicit(gated.context.caller.redactor.redact_text(plan.question()), TypedName)
     if (page := page_for(gated.context)) is not None:
         return page
-    if settings.approval_for(plan.environment) == "auto":
+    if approval == "auto":
         return Approved("flag")
     return await refuse_with_ticket(gated.context, plan)
 
@@ -165,6 +169,8 @@ async def authorize(gated: Gated) -> tuple[Plan, Verdict] | InputRequiredResult:
         case AcceptedElicitation(data=OnPage() as page):
             decided = await ask_on_page(gated.context, plan, page)
             return decided if isinstance(decided, InputRequiredResult) else (plan, decided)
+        case AcceptedElicitation(data=OfAnother()):
+            return plan, await ask_another(gated.context, plan)
         case AcceptedElicitation(data=TypedName() as typed):
             return plan, await _typed(gated.context, plan, typed.name)
         case DeclinedElicitation():

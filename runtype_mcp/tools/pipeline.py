@@ -42,7 +42,7 @@ Answer = results.Result | ClientTokenError
 class Decision(NamedTuple):
     """What came of a call before it acts. `answer` None: it goes ahead with `args`, and with `plan` if it is gated.
 
-    `meta` is the `_meta` of the result.
+    `meta` is the `_meta` of the result. `approved_by` is the identity of a second person who approved it.
     """
 
     args: Arguments | None
@@ -50,6 +50,7 @@ class Decision(NamedTuple):
     approval: str
     answer: Answer | None
     meta: dict[str, Any] | None = None
+    approved_by: str = ""
 
 
 class GuardedTool(Tool):
@@ -82,7 +83,7 @@ class GuardedTool(Tool):
             decided = Decision(None, None, "none", decided)
         # Nothing is interrupted from here on: a client that leaves or cancels in the middle of a write must not
         # cost the record of it, or a new value that exists already and was to be delivered.
-        with anyio.CancelScope(shield=self.spec.writes):
+        with anyio.CancelScope(shield=self.spec.writes or self.spec.decides):
             answer = decided.answer
             if answer is None:
                 work = self._act(context, decided)
@@ -101,7 +102,7 @@ class GuardedTool(Tool):
         gated = Gated(
             make_plan=lambda: self._plan(context, args),
             context=context,
-            confirm=isinstance(args, Confirmable) and args.confirm,
+            confirm=self.spec.decides or (isinstance(args, Confirmable) and args.confirm),
             expected_name=args.expected_name if isinstance(args, NameConfirmed) else None,
         )
         authorized = await authorize(gated)
@@ -109,8 +110,8 @@ class GuardedTool(Tool):
             return authorized
         plan, verdict = authorized
         match verdict:
-            case Approved(how):
-                return Decision(args, plan, how, None)
+            case Approved(how, by):
+                return Decision(args, plan, how, None, approved_by=by)
             case Denied(error):
                 return Decision(args, plan, "none", error)
             case Preview():
@@ -138,13 +139,13 @@ class GuardedTool(Tool):
             return await self.spec.run(args, context)
         if not self.spec.writes:
             plan = await self._planned_again(context, args, plan, decided.approval)
-            await self._record(context, "started", plan, decided.approval)
+            await self._record(context, "started", decided._replace(plan=plan))
             return await self.spec.run(args, context, plan)
         # One call at a time acts on a token, or makes one of a name, over all servers that share the state.
         key = f"{context.caller.account} {plan.token.id if plan.token else f'{plan.environment} {plan.name}'}"
         async with context.state.lock(key):
             plan = await self._planned_again(context, args, plan, decided.approval)
-            await self._record(context, "started", plan, decided.approval)  # first: nothing is written unrecorded
+            await self._record(context, "started", decided._replace(plan=plan))  # first: nothing is written unrecorded
             await context.state.advance_write_epoch()
             try:
                 return await self.spec.run(args, context, plan)
@@ -167,9 +168,7 @@ class GuardedTool(Tool):
             )
         return fresh
 
-    async def _record(
-        self, context: ToolContext, event: str, plan: Plan | None, approval: str, outcome: str | None = None
-    ) -> None:
+    async def _record(self, context: ToolContext, event: str, decided: Decision, outcome: str | None = None) -> None:
         """Write a line of the audit log, if the operator keeps one.
 
         Raises:
@@ -178,19 +177,25 @@ class GuardedTool(Tool):
         log = context.services.audit_log
         if log is None:
             return
+        plan = decided.plan
         entry: dict[str, Any] = {
             "event": event,
             "call": context.id,
             # Over HTTP the id of the request, which is in the log too; the client's own ids begin anew in each session.
             "request": (context.mcp.headers or {}).get("x-request-id") or str(context.mcp.request_id),
             "caller": context.caller.name,
+            "subject": context.caller.subject,
             "tool": self.spec.name,
             "token": plan.token.id if plan and plan.token else None,
             "name": plan.name if plan else None,
             "environment": plan.environment if plan else None,
             "effects": [effect.sentence for effect in plan.effects] if plan else [],
-            "approval": approval,
+            "approval": decided.approval,
         }
+        if decided.approved_by:
+            entry["approved_by"] = decided.approved_by
+        if plan:
+            entry |= plan.recorded
         if outcome is not None:
             entry |= {"outcome": outcome, "duration_ms": round((time.monotonic() - context.began) * 1000)}
         try:
@@ -209,7 +214,7 @@ class GuardedTool(Tool):
             verb = {"refused": "refused", "waiting": "refused", "unknown": "unknown"}.get(answer.outcome, "failed")
             outcome = f"{verb}: {answer.what}"
         try:
-            await self._record(context, "ended", decided.plan, decided.approval, outcome)
+            await self._record(context, "ended", decided, outcome)
         except PermanentError as error:
             logger.exception("This call stands unrecorded: %s", context.id)
             return f"{error.what} This call's end is not recorded."
@@ -266,7 +271,7 @@ def call_result(
 def build_tool(spec: ToolSpec, services: Services, meta: dict[str, Any] | None = None) -> GuardedTool:
     """The SDK's tool for a spec, with schemas as the settings want them. `meta` is its `_meta`, which no model sees."""
     arguments = narrowed(spec.arguments, services.settings)
-    reads = not (spec.writes or spec.app_only)  # what a page calls changes what is approved
+    reads = not (spec.writes or spec.app_only or spec.decides)  # what a page calls changes what is approved
     return GuardedTool(
         services=services,
         spec=spec,

@@ -15,6 +15,7 @@ from runtype_mcp import results
 from runtype_mcp.api.models import ClientToken
 from runtype_mcp.policy.effects import Effect
 from runtype_mcp.policy.sanitize import for_question, sanitize_line
+from runtype_mcp.settings import Approval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class Plan:
         note: a fact that the question must show, so that an answered question cannot be answered twice.
         write_epoch: of the state, from before the token was read.
         approvals_used: how many approvals this exact plan has consumed.
+        policy: decides instead of the operator's policy for the environment. To approve is never approved by another.
+        recorded: further facts for the audit log's line.
     """
 
     operation: str
@@ -46,6 +49,8 @@ class Plan:
     note: str = ""
     write_epoch: int = 0
     approvals_used: int = 0
+    policy: Approval | None = None
+    recorded: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def on(cls, token: ClientToken, **facts: Any) -> Self:

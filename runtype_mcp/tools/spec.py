@@ -126,6 +126,7 @@ class ToolSpec:
         writes: it changes something at the API. Showing a value is gated, and writes nothing.
         destructive: it can break or remove something.
         idempotent: the same call again changes nothing more.
+        decides: it decides on the call of another person, and to call it is to confirm it.
         app_only: pages call it, and models do not; so the operator's list of tools, which is about models, leaves it.
     """
 
@@ -138,6 +139,7 @@ class ToolSpec:
     writes: bool = False
     destructive: bool = False
     idempotent: bool = True
+    decides: bool = False
     app_only: bool = False
 
     @property

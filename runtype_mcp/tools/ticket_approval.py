@@ -6,7 +6,9 @@ client or a page says opens anything by itself: only a ticket that a person has 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -59,7 +61,7 @@ async def decided_elsewhere(context: ToolContext, plan: Plan) -> Verdict | None:
         return None
     if ticket.state == "denied":
         return denied(f"A person denied this call ({ticket.code}).")
-    return Approved(f"ticket {ticket.code} ({ticket.decided_in})")
+    return Approved(f"ticket {ticket.code} ({ticket.decided_in})", by=ticket.decided_by_subject)
 
 
 def page_for(context: ToolContext) -> OnPage | None:
@@ -72,14 +74,15 @@ def page_for(context: ToolContext) -> OnPage | None:
 
 async def ask_on_page(context: ToolContext, plan: Plan, page: OnPage) -> Verdict | InputRequiredResult:
     """Put the call before a person on a page, and wait for them for as long as clients wait for an answer."""
-    ticket = await _requested(context, plan)
+    ticket = await requested(context, plan)
     try:
         if not page.link:
             page.pages.show(ticket)
         elif (unopened := await _open_link(context, plan, page.pages, ticket)) is not None:
             return unopened
         with page.pages.waiting(ticket):
-            verdict = await _decision(context, plan, page.pages, ticket)
+            says = "A person is asked on a page in their browser."
+            verdict = await decision(context, plan, ticket, says, partial(page.pages.wait, ticket))
     except OSError:  # fails closed, also under `auto`: a person was to be asked
         return await refuse_with_ticket(context, plan)
     if verdict is None:
@@ -121,8 +124,14 @@ def _elicitation(ticket: Ticket) -> str:
     return f"approval {ticket.code}"
 
 
-async def _decision(context: ToolContext, plan: Plan, pages: ApprovalPages, ticket: Ticket) -> Verdict | None:
-    """What a person decides, on the page or elsewhere; None where nobody has by the time the call must be answered."""
+async def decision(
+    context: ToolContext, plan: Plan, ticket: Ticket, says: str, wait: Callable[[float], Awaitable[None]]
+) -> Verdict | None:
+    """What a person decides, wherever they do; None where nobody has by the time the call must be answered.
+
+    `says` is the progress that the client is told. `wait` waits until somebody may have decided, at most for a number
+    of seconds.
+    """
     patience, began = context.settings.approval_wait, anyio.current_time()
     while True:
         if (verdict := await decided_elsewhere(context, plan)) is not None:
@@ -135,11 +144,16 @@ async def _decision(context: ToolContext, plan: Plan, pages: ApprovalPages, tick
         waited = anyio.current_time() - began
         if waited >= patience:
             return None
-        await context.mcp.report_progress(waited, patience, "A person is asked on a page in their browser.")
-        await pages.wait(ticket, patience - waited)
+        await context.mcp.report_progress(waited, patience, says)
+        await wait(patience - waited)
 
 
-async def _requested(context: ToolContext, plan: Plan) -> Ticket:
+async def requested(context: ToolContext, plan: Plan) -> Ticket:
+    """The ticket of exactly this call.
+
+    Raises:
+        Refused: there is none. Nothing was changed.
+    """
     try:
         places = counted(context.settings, plan.environment)
         return await context.state.request_ticket(ticket_request(context, plan), counted=places)
@@ -151,7 +165,7 @@ async def refuse_with_ticket(context: ToolContext, plan: Plan) -> Verdict:
     """A code under which a person can approve this call, in this state, outside the conversation."""
     if context.settings.state_dir is None:
         return denied("There is no place where approvals could be given.", "Tell the operator: RUNTYPE_MCP_STATE_DIR.")
-    ticket = await _requested(context, plan)
+    ticket = await requested(context, plan)
     return waiting(
         f"A person must approve this outside the conversation. {plan.what()}",
         f"Ask the user to run `runtype-mcp approve {ticket.code}` in a terminal, then repeat this exact call. "
@@ -173,13 +187,17 @@ def approval_card(context: ToolContext, plan: Plan) -> dict[str, Any]:
 
 def ticket_request(context: ToolContext, plan: Plan) -> TicketRequest:
     """The request for a person's decision on exactly this call."""
-    account, card = context.caller.account, approval_card(context, plan)
+    owner, card = [context.caller.account], approval_card(context, plan)
     subject_id = plan.token.id if plan.token else ""
+    second_person = context.settings.approval_for(plan.environment) == "second-person"
+    if second_person:
+        # Callers of one account share it: who approves the call of another must not have approved their own with it.
+        owner += ["second person", context.caller.subject]
     return TicketRequest(
         # Servers of one user share the tickets: a yes for one account's token is none for another's.
-        digest=sha256(plan.digest, account),
+        digest=sha256(plan.digest, *owner),
         # A denial is for the operation on this token, or one more harmless field would ask again.
-        scope=sha256(account, plan.operation, subject_id or plan.name),
+        scope=sha256(*owner, plan.operation, subject_id or plan.name),
         operation=plan.operation,
         subject_id=card["token"]["id"] if plan.token else "",
         subject_name=card["name"],
@@ -187,4 +205,5 @@ def ticket_request(context: ToolContext, plan: Plan) -> TicketRequest:
         card=card,
         base_url=context.settings.base_url,
         requested_by=context.caller.subject,
+        second_person=second_person,
     )

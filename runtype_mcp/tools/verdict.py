@@ -6,16 +6,21 @@ from dataclasses import dataclass
 
 from runtype_mcp.errors import AwaitingApproval, Refused
 from runtype_mcp.settings import Approval, Settings
-from runtype_mcp.storage.tickets import BY_ONE, DecidedIn
+from runtype_mcp.storage.tickets import BY_ANOTHER, BY_ONE, DecidedIn
 
 NOT_AGAIN = "Do not call again without new instructions from the user."
 
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """The call may go ahead. `how` is for the audit log: `not gated`, `flag`, `person` or `ticket CODE (page)`."""
+    """The call may go ahead.
+
+    Both are for the audit log: `how` is `not gated`, `flag`, `person` or `ticket CODE (page)`, and `by` is the identity
+    of a second person.
+    """
 
     how: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ def policy_sentence(approval: Approval) -> str:
     return {
         "auto": "Policy auto: confirm and the name are needed, and a person is asked where one can be.",
         "human": "Policy human: a person must approve: in the client, in a browser or in a terminal.",
+        "second-person": "Policy second-person: another person with the scope client_tokens:approve must approve.",
         "flag": "Policy flag: confirm and the name are needed; no person is asked.",
         "deny": "Policy deny: calls with such effects are refused. Only the operator can change that.",
     }[approval]
@@ -60,5 +66,7 @@ def counted(settings: Settings, environment: str) -> frozenset[DecidedIn]:
             return BY_ONE
         case "human":
             return BY_ONE if settings.human_in_app else BY_ONE - {"app"}
+        case "second-person":
+            return BY_ANOTHER
         case "flag" | "deny":  # no person is asked
             return frozenset()

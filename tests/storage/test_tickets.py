@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -166,14 +166,28 @@ def test_an_approval_counts_only_where_it_may_and_waits_again_elsewhere() -> Non
 
 @pytest.mark.parametrize("place", sorted(BY_ANOTHER))
 def test_an_approval_by_another_waits_again_where_it_does_not_count(place: DecidedIn) -> None:
-    desk = book()
-    waiting = desk.request(request(requested_by="ada"))
+    desk, of_ada = book(), request(requested_by="ada", second_person=True)
+    waiting = desk.request(of_ada)
     approved = desk.decide(waiting.code, approve=True, by="Bob", by_subject="bob", decided_in=place)
     assert (approved.decided_by, approved.decided_by_subject) == ("Bob", "bob")
     assert desk.take(approved.digest) is None
-    assert desk.request(request(requested_by="ada")) == waiting
+    assert desk.request(of_ada) == waiting
     again = desk.decide(waiting.code, approve=True, by="Bob", by_subject="bob", decided_in=place)
     assert desk.take(approved.digest, counted=BY_ANOTHER) == replace(again, state="used")
+
+
+@pytest.mark.parametrize("second_person", [True, False])
+@pytest.mark.parametrize("place", get_args(DecidedIn))
+def test_a_yes_is_taken_where_the_call_needs_it_and_a_no_everywhere(place: DecidedIn, second_person: bool) -> None:
+    desk = book()
+    waiting = desk.request(request(requested_by="ada", second_person=second_person))
+    if (place in BY_ANOTHER) is second_person:
+        assert desk.decide(waiting.code, approve=True, by="B", by_subject="bob", decided_in=place).state == "approved"
+    else:
+        with pytest.raises(StateError, match="second"):
+            desk.decide(waiting.code, approve=True, by="B", by_subject="bob", decided_in=place)
+        assert desk.find(waiting.code) == waiting
+    assert desk.decide(waiting.code, approve=False, by="B", by_subject="bob", decided_in=place).state == "denied"
 
 
 @pytest.mark.parametrize("approve", [True, False])
@@ -191,7 +205,7 @@ def test_where_another_must_decide_nobody_decides_what_they_asked_for(
     asks: str, decides: str, problem: str, place: DecidedIn, approve: bool
 ) -> None:
     desk = book()
-    waiting = desk.request(request(requested_by=asks))
+    waiting = desk.request(request(requested_by=asks, second_person=True))
     with pytest.raises(StateError, match=problem):
         desk.decide(waiting.code, approve=approve, by="Ada", by_subject=decides, decided_in=place)
     assert desk.find(waiting.code) == waiting

@@ -14,6 +14,8 @@ COUNTS = {
     ("auto", True): (True, True, True, True, False, False),
     ("human", False): (True, True, True, False, False, False),
     ("human", True): (True, True, True, True, False, False),
+    ("second-person", False): (False, False, False, False, True, True),
+    ("second-person", True): (False, False, False, False, True, True),
     ("flag", False): (False, False, False, False, False, False),
     ("flag", True): (False, False, False, False, False, False),
     ("deny", False): (False, False, False, False, False, False),
