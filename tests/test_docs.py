@@ -175,6 +175,12 @@ def test_the_pages_name_every_host_that_can_be_installed() -> None:
         assert "runtype-mcp install c" in TEXTS[page]
 
 
+def test_the_page_of_clients_and_doctor_agree_on_who_shows_forms() -> None:
+    rows = re.findall(r"^\| [^|]+ \| (`[^|]+`) \| ([^|]+) \|", TEXTS["docs/clients.md"], re.M)
+    told = {name: forms for names, forms in rows for name in re.findall("`([^`]+)`", names)}
+    assert told == {host.name: host.forms for host in HOSTS.values()}
+
+
 def test_the_readmes_settings_are_rows_of_the_whole_table() -> None:
     rows = re.findall(r"^\| `RUNTYPE_\w+` \|.*$", README, re.M)
     assert 3 < len(rows) < len(VARIABLES)

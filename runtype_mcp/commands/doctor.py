@@ -57,10 +57,26 @@ async def _checked(flags: Mapping[str, object]) -> tuple[list[Finding], bool]:
     findings = [_versions(), *broken.values()]
     if settings is not None:
         findings += _given(settings, flags)
-        findings += await _outside(settings, broken.keys())
-        findings += [_files_root(settings), *_directories(settings), _browser()]
-    findings += await _hosts(settings.total_timeout if settings else 30.0)
-    return findings, bool(broken)
+    seconds = settings.total_timeout if settings else 30.0
+    has_browser = can_open_browser(os.environ, this_machine())
+    outside, hosts = await asyncio.gather(_in_time(settings, broken.keys()), _hosts(seconds, has_browser))
+    findings += outside
+    if settings is not None:
+        findings += [_files_root(settings), *_directories(settings), _browser(has_browser)]
+    return [*findings, *hosts], bool(broken)
+
+
+async def _in_time(settings: Settings | None, broken: Container[str]) -> list[Finding]:
+    """What `_outside` finds. Each of its steps has the time of one operation, and all of them have that of two."""
+    if settings is None:
+        return []
+    seconds = 2 * settings.total_timeout
+    try:
+        async with asyncio.timeout(seconds):
+            return await _outside(settings, broken)
+    except TimeoutError:
+        todo = "Try from another network, and unlock the system's keyring if it asks."
+        return [Finding("fail", "network", f"The key and the network took more than {seconds:g} seconds.", todo)]
 
 
 def _versions() -> Finding:
@@ -149,17 +165,17 @@ async def _access(key: str, settings: Settings) -> Finding:
     return Finding("ok", "access", found.says.partition("\n")[2])
 
 
-async def _hosts(seconds: float) -> list[Finding]:
+async def _hosts(seconds: float, has_browser: bool) -> list[Finding]:
     try:
         machine = Machine(Path.home())
     except (RuntimeError, OSError):  # there is no home directory, or the working directory was removed
         return [Finding("skip", "hosts", "Not checked, because there is no home or no working directory.")]
-    return [finding async for finding in check_hosts(machine, seconds)]
+    return await check_hosts(machine, seconds, has_browser=has_browser)
 
 
-def _browser() -> Finding:
+def _browser(can_be_opened: bool) -> Finding:
     """Whether a page for a person can be opened here."""
-    if can_open_browser(os.environ, this_machine()):
+    if can_be_opened:
         return Finding("ok", "person", "A browser can be opened here, for `runtype-mcp console`.")
     what = "No browser can be opened from here. A person is asked in the client's form, or by `runtype-mcp approve`."
     return Finding("skip", "person", what)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,68 +35,106 @@ _HELLO = {
 }
 
 
-async def check_hosts(machine: Machine, seconds: float) -> AsyncIterator[Finding]:
+AT_ONCE = 6
+"""Entries that are started at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An entry of this server in a host's file. `folder`: where the host starts it."""
+
+    host: Host
+    scope: Scope
+    where: str
+    entry: dict[str, Any]
+    folder: Path
+
+
+async def check_hosts(machine: Machine, seconds: float, *, has_browser: bool) -> list[Finding]:
     """A finding for each host's file that is found, and for each entry of this server in it.
 
     Args:
         machine: whose hosts.
-        seconds: how long a start may take.
+        seconds: how long all the starts may take.
+        has_browser: whether a page for a person can be opened here.
     """
+    found: list[Finding | _Entry] = []
     for host in HOSTS.values():
         for scope in _SCOPES:
             path = host.path(machine, scope)
-            if path is None or not (path.exists() or (scope == "user" and host.is_found(machine))):
-                continue
-            try:
-                entries = list(_entries(host, path))
-            except FileRefused as exc:
-                yield Finding("warn", "hosts", f"{host.title}: {exc}", "Correct the file, then start the host anew.")
-            except Malformed as exc:
-                what = f"{host.title}: {path}, line {exc.line or '?'}, cannot be read: {exc}."
-                yield Finding("fail", "hosts", what, "Correct the file, then start the host anew.")
-            except LibraryMissing as exc:
-                what = f"{host.title}: to read {path}, this needs {exc.package}."
-                yield Finding("skip", "hosts", f"{what} Install the extra `install` to have it checked.")
-            else:
-                for name, entry in entries:
-                    yield await _started(host, scope, path, name, entry, machine, seconds)
-                if not entries and scope == "user":
-                    what = f"{host.title} has no entry of this server. `runtype-mcp install {host.name}` makes one."
-                    yield Finding("skip", "hosts", what)
+            if path is not None and (path.exists() or (scope == "user" and host.is_found(machine))):
+                found += _in_file(host, scope, path, machine)
+    limit, deadline = asyncio.Semaphore(AT_ONCE), asyncio.get_running_loop().time() + seconds
+
+    async def finding(one: Finding | _Entry) -> Finding:
+        if isinstance(one, Finding):
+            return one
+        async with limit:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                return Finding(
+                    "skip", "hosts", f"{one.where} is not tried: the others took all of {seconds:g} seconds."
+                )
+            return await _started(one, machine, left, has_browser=has_browser)
+
+    return await asyncio.gather(*map(finding, found))
 
 
-def _entries(host: Host, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The entries that start this server, by their names."""
-    text = config_file.read(path).text
-    servers = find(edit.editor(host.form).parse(text), host.servers) if text and text.strip() else None
+def _in_file(host: Host, scope: Scope, path: Path, machine: Machine) -> list[Finding | _Entry]:
+    found: list[Finding | _Entry] = []
+    try:
+        text = config_file.read(path).text
+        data = edit.editor(host.form).parse(text) if text and text.strip() else None
+    except FileRefused as exc:
+        return [Finding("warn", "hosts", f"{host.title}: {exc}", "Correct the file, then start the host anew.")]
+    except Malformed as exc:
+        what = f"{host.title}: {path}, line {exc.line or '?'}, cannot be read: {exc}."
+        return [Finding("fail", "hosts", what, "Correct the file, then start the host anew.")]
+    except LibraryMissing as exc:
+        what = f"{host.title}: to read {path}, this needs {exc.package}."
+        return [Finding("skip", "hosts", f"{what} Install the extra `install` to have it checked.")]
+    for name, entry in _ours(host, find(data, host.servers)):
+        found.append(_Entry(host, scope, f"{host.title}: the entry {name} in {path}", entry, machine.folder))
+    projects = find(data, host.projects) if host.projects and scope == "user" else None
+    for folder, project in projects.items() if isinstance(projects, dict) else ():
+        for name, entry in _ours(host, find(project, host.servers)) if os.path.isdir(folder) else ():
+            where = f"{host.title}: the entry {name} for {sanitize_line(folder, 200)} in {path}"
+            found.append(_Entry(host, scope, where, entry, Path(folder)))
+    if not found and scope == "user":
+        what = f"{host.title} has no entry of this server. `runtype-mcp install {host.name}` makes one."
+        return [Finding("skip", "hosts", what)]
+    return found
+
+
+def _ours(host: Host, servers: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The entries that start this server, by their names in quotes."""
     command, args, _ = host.keys
     for name, entry in servers.items() if isinstance(servers, dict) else ():
         program = entry.get(command) if isinstance(entry, dict) else None
         if isinstance(program, str) and is_ours(program, _words(entry.get(args))):
-            yield name, entry
+            yield f"'{sanitize_line(name, 60)}'", entry
 
 
-async def _started(
-    host: Host, scope: Scope, path: Path, name: str, entry: dict[str, Any], machine: Machine, seconds: float
-) -> Finding:
+async def _started(one: _Entry, machine: Machine, seconds: float, *, has_browser: bool) -> Finding:
     """Start an entry as the host would, as far as the handshake."""
+    host, entry, where = one.host, one.entry, one.where
+    machine = replace(machine, folder=one.folder)
     command, args, env = host.keys
-    where = f"{host.title}: the entry '{sanitize_line(name, 60)}' in {path}"
     program = _filled(entry[command], machine)
     ours = launch(machine)
-    if scope == "project" and program not in (ours.command, machine.python):
+    if one.scope == "project" and program not in (ours.command, machine.python):
         # The file came with the project, and may name any program.
         return Finding("skip", "hosts", f"{where} is not tried, because it names another program than this one.")
     given = entry.get(env)
     variables = {key: _filled(str(value), machine) for key, value in given.items()} if isinstance(given, dict) else {}
     # What the host does not pass on must not make it work here alone.
     passed = {k: v for k, v in machine.environ.items() if host.reads_key == "" or not k.startswith("RUNTYPE_")}
-    todo = f"Run `runtype-mcp install {host.name}`{' --project' if scope == 'project' else ''}."
+    todo = f"Run `runtype-mcp install {host.name}`{' --project' if one.scope == 'project' else ''}."
     words = [program, *(_filled(word, machine) for word in _words(entry.get(args)))]
     try:
         answer = await _handshake(words, passed | variables, machine.folder, seconds)
     except TimeoutError:
-        return Finding("fail", "hosts", f"{where} gives no answer within {seconds:g} seconds.", todo)
+        return Finding("fail", "hosts", f"{where} gives no answer within {seconds:.0f} seconds.", todo)
     except FileNotFoundError:
         return Finding("fail", "hosts", f"{where} names a program that does not exist.", todo)
     except OSError as exc:
@@ -107,7 +147,17 @@ async def _started(
         )
     version = str(find(answer, ("result", "serverInfo", "version")))
     other = f" It is version {sanitize_line(version, 20)}, and this is {__version__}." if version != __version__ else ""
-    return Finding("ok", "hosts", f"{where} starts.{other}")
+    return Finding("ok", "hosts", f"{where} starts.{other} {_asking(host, has_browser=has_browser)}")
+
+
+def _asking(host: Host, *, has_browser: bool) -> str:
+    """Where a person is asked, as far as the host's documents tell."""
+    if host.forms in ("yes", "in the terminal"):
+        return f"It asks you in a form{', in its terminal alone' if host.forms != 'yes' else ''}."
+    shows = "It shows no forms" if host.forms == "no" else "Whether it shows forms is not documented"
+    if has_browser:
+        return f"{shows}{':' if host.forms == 'no' else '; if not,'} you are asked on a page in your browser."
+    return f"{shows}, and no browser can be opened here: `--approval human` has you asked by `runtype-mcp approve`."
 
 
 async def _handshake(words: list[str], environ: dict[str, str], folder: Path, seconds: float) -> Any:

@@ -6,7 +6,10 @@ import asyncio
 import ipaddress
 import os
 import socket
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -29,15 +32,14 @@ async def check_network(settings: Settings) -> list[Finding]:
     host = urlsplit(settings.base_url).hostname or ""
     is_here = _is_this_machine(host)
     if not is_here and is_offline():
-        todo = "Connect it, then run this again. `--sandbox` needs no network."
-        return [Finding("fail", "network", "This machine is offline: it has no route to anywhere.", todo)]
+        return [_offline("it has no route to anywhere")]
     proxy, findings = None, list[Finding]()
     if settings.base_url.startswith("https:"):
         proxy, found = _proxy(host)
         findings.append(found)
     if findings and findings[-1].status == "fail":
         return findings
-    findings.append(await _resolves(proxy or host, "RUNTYPE_BASE_URL" if proxy is None else "HTTPS_PROXY"))
+    findings.append(await _resolves(proxy or host, settings, is_proxy=proxy is not None))
     if findings[-1].status == "fail":
         return findings
     return findings + await _answers(settings, proxy)
@@ -82,14 +84,50 @@ def _proxy(host: str) -> tuple[str | None, Finding]:
     return name, Finding("ok", "proxy", f"{name}:{port or 'the default port'} is used ({variable}).")
 
 
-async def _resolves(host: str, variable: str) -> Finding:
+async def _resolves(host: str, settings: Settings, *, is_proxy: bool) -> Finding:
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(settings.total_timeout):
+            addresses = await _addresses(host)
+    except TimeoutError:
+        return _offline(f"its DNS server gave no answer within {settings.total_timeout:g} seconds")
+    except socket.gaierror as exc:
+        if exc.errno == socket.EAI_AGAIN:
+            return _offline("no DNS server answers")
+        return _unknown(host, settings, is_proxy=is_proxy)
     except (OSError, UnicodeError):
-        todo = f"Check the spelling in {variable}, the DNS server of this machine, and whether a VPN must be on."
-        return Finding("fail", "DNS", f"The name {host} is not known.", todo)
-    addresses = sorted({str(entry[4][0]) for entry in found})
+        return _unknown(host, settings, is_proxy=is_proxy)
     return Finding("ok", "DNS", f"{host} is {', '.join(addresses[:4])}.")
+
+
+def _offline(why: str) -> Finding:
+    todo = "Connect it, then run this again. `--sandbox` needs no network."
+    return Finding("fail", "network", f"This machine seems to be offline: {why}.", todo)
+
+
+def _unknown(host: str, settings: Settings, *, is_proxy: bool) -> Finding:
+    usual = not is_proxy and settings.base_url == Settings.model_fields["base_url"].default
+    spelling = "" if usual else f"the spelling in {'HTTPS_PROXY' if is_proxy else 'RUNTYPE_BASE_URL'}, "
+    todo = f"Check {spelling}the DNS server of this machine, and whether a VPN must be on."
+    return Finding("fail", "DNS", f"The name {host} is not known.", todo)
+
+
+async def _addresses(host: str) -> list[str]:
+    """The addresses of a name, in a thread that nothing waits for once it is too late: a resolver may take minutes."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[str]] = loop.create_future()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as exc:
+            tell = partial(answer.set_exception, exc)
+        else:
+            tell = partial(answer.set_result, sorted({str(entry[4][0]) for entry in found}))
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: answer.done() or tell())
+
+    threading.Thread(target=ask, daemon=True).start()
+    return await answer
 
 
 async def _answers(settings: Settings, proxy: str | None) -> list[Finding]:

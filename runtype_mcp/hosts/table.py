@@ -14,6 +14,7 @@ from runtype_mcp.hosts.paths import Item
 from runtype_mcp.hosts.paths import Path as Place
 
 Scope = Literal["user", "project"]
+Forms = Literal["yes", "in the terminal", "no", "not documented"]
 INPUT = Item("runtype-api-key")
 """The id of VS Code's question for the key."""
 
@@ -45,6 +46,8 @@ class Host:
         files_root: what the host fills with the folder of the project, by scope.
         has_project: whether the host starts servers for a project at all, so that env files have a place.
         has_type: whether an entry says that it is of the type `stdio`.
+        projects: the path to the projects in the user's file, where each has servers of its own.
+        forms: whether the host shows a person a form in the middle of a call.
         restart: what a person does next, so that the host reads its file: the rest of a sentence.
     """
 
@@ -58,6 +61,8 @@ class Host:
     files_root: Mapping[Scope, str] = field(default_factory=dict)
     has_project: bool = True
     has_type: bool = False
+    projects: Place = ()
+    forms: Forms = "not documented"
     restart: str = ""
 
     def path(self, machine: Machine, scope: Scope) -> Path | None:
@@ -140,6 +145,7 @@ _ALL = (
         "",
         reads_key=None,
         has_project=False,
+        forms="no",
         restart="quit Claude Desktop and open it again.",
     ),
     Host(
@@ -148,6 +154,8 @@ _ALL = (
         {"": "{claude}/.claude.json"},
         ".mcp.json",
         has_type=True,
+        projects=("projects",),
+        forms="yes",
         restart="start `claude` anew; `/mcp` shows the server.",
     ),
     Host(
@@ -158,6 +166,7 @@ _ALL = (
         reads_key=_ENV,
         # Its Agents Window starts the servers of the user's file in the home directory, but fills this in.
         files_root={"user": _WORKSPACE, "project": _WORKSPACE},
+        forms="yes",
         restart="switch the server on in Cursor Settings, Tools & MCP.",
     ),
     Host(
@@ -170,6 +179,7 @@ _ALL = (
         # In the user's file it would stop the start wherever no folder or more than one is open.
         files_root={"project": _WORKSPACE},
         has_type=True,
+        forms="yes",
         restart="run `MCP: List Servers` in the command palette, and start the server.",
     ),
     Host(
@@ -194,6 +204,7 @@ _ALL = (
         _in_config("zed/settings.json", "Zed/settings.json"),
         ".zed/settings.json",
         servers=("context_servers",),
+        forms="no",
         restart="look for a green dot in the settings of Zed's agent panel.",
     ),
     Host(
@@ -204,6 +215,7 @@ _ALL = (
         servers=("mcp_servers",),
         form="TOML",
         reads_key=KEY,
+        forms="in the terminal",
         restart="start `codex` anew; `/mcp` shows the server.",
     ),
     Host(
@@ -212,6 +224,7 @@ _ALL = (
         {"": "{home}/.gemini/settings.json"},
         ".gemini/settings.json",
         reads_key="${RUNTYPE_API_KEY:-}",
+        forms="no",
         restart="start `gemini` anew, in a folder that it trusts; `/mcp` shows the server.",
     ),
     Host(
@@ -221,6 +234,7 @@ _ALL = (
         "",
         servers=("extensions",),
         form="YAML",
+        forms="yes",
         restart="start a new session in Goose.",
     ),
     Host(

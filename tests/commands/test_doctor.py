@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import ssl
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from runtype_mcp import __version__
 from tests.faults import proxy as faults
 from tests.faults.proxy import Exchange, Proxy, proxying
 from tests.faults.tls import signed_by
-from tests.processes import on_terminal, run
+from tests.processes import TIMEOUT, environment, on_terminal, run
 from tests.support import Api, running
 
 pytestmark = pytest.mark.anyio
@@ -198,6 +199,64 @@ def test_a_name_that_does_not_exist_is_told(environ: dict[str, str]) -> None:
         "fail: The name no-such-host.invalid is not known. Check the spelling in RUNTYPE_BASE"
     )
     assert found["access"] == "skip: Not checked, because the API cannot be reached."
+
+
+def apart(environ: dict[str, str], how: str, **files: Path) -> Report:
+    """What doctor finds in namespaces of its own, where `files` stand in the place of those in /etc."""
+    if sys.platform != "linux" or subprocess.run(["unshare", how, "true"], capture_output=True).returncode != 0:
+        pytest.skip("only root on Linux, or a user whom it lets have namespaces, can make a machine that is offline")
+    mounts = [f"mount --bind {path} /etc/{name.replace('_', '.')}" for name, path in files.items()]
+    command = " && ".join([*mounts, f"exec {sys.executable} -m runtype_mcp doctor --json"])
+    done = subprocess.run(
+        ["unshare", how, "sh", "-c", command],
+        env=environment(**environ),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert done.stderr == ""
+    return Report(done.returncode, json.loads(done.stdout))
+
+
+FAR = {"RUNTYPE_BASE_URL": "https://api.example"}
+OFFLINE = "Connect it, then run this again. `--sandbox` needs no network."
+
+
+def test_a_machine_without_a_network_is_offline_and_nothing_else_is_blamed(environ: dict[str, str]) -> None:
+    found = apart(environ | FAR, "-rn")
+    assert (found.code, found.failures()) == (1, ["network"])
+    assert found["network"] == f"fail: This machine seems to be offline: it has no route to anywhere. {OFFLINE}"
+    assert not found["DNS"] + found["proxy"]
+    assert found["access"] == "skip: Not checked, because the API cannot be reached."
+
+
+def test_a_machine_whose_name_server_does_not_answer_is_offline(environ: dict[str, str], tmp_path: Path) -> None:
+    nobody = tmp_path / "resolv.conf"
+    nobody.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+    found = apart(environ | FAR, "-rm", resolv_conf=nobody)
+    assert (found.code, found.failures()) == (1, ["network"])
+    assert found["network"] == f"fail: This machine seems to be offline: no DNS server answers. {OFFLINE}"
+
+
+def test_a_name_server_that_never_answers_is_not_waited_for(environ: dict[str, str], tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        try:
+            silent.bind(("127.0.0.53", 53))
+        except OSError:
+            pytest.skip("only root can be a name server")
+        slow = tmp_path / "resolv.conf"
+        slow.write_text("nameserver 127.0.0.53\noptions timeout:30 attempts:5\n")
+        found = apart(environ | FAR | {"RUNTYPE_MCP_TIMEOUT": "1"}, "-rm", resolv_conf=slow)
+    assert (found.code, found.failures()) == (1, ["network"])
+    assert "its DNS server gave no answer within 1 seconds." in found["network"]
+
+
+def test_the_usual_name_is_not_said_to_be_misspelt(environ: dict[str, str], tmp_path: Path) -> None:
+    files = tmp_path / "nsswitch.conf"
+    files.write_text("hosts: files\n")
+    found = apart(environ | {"RUNTYPE_BASE_URL": ""}, "-rm", nsswitch_conf=files)
+    todo = "Check the DNS server of this machine, and whether a VPN must be on."
+    assert found["DNS"] == f"fail: The name api.runtype.com is not known. {todo}"
 
 
 def test_an_address_where_nobody_listens_is_told(environ: dict[str, str]) -> None:

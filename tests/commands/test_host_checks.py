@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from runtype_mcp import __version__
+from runtype_mcp.commands.host_checks import AT_ONCE
 from tests.processes import run
 
 OPTION = "unknown option --sandbx. See runtype-mcp --help."
@@ -57,8 +58,13 @@ def test_what_install_has_written_starts(home: Path) -> None:
     assert run("install", "claude-code", "--project", "--yes", HOME=str(home)).returncode == 0
     found = checked(home)
     assert [line.partition(":")[0] for line in found] == ["ok"] * 5
-    assert found[0] == f"ok: Claude Code: the entry 'runtype' in {home / 'project' / '.mcp.json'} starts."
-    assert found[1] == f"ok: Cursor: the entry 'runtype' in {home / '.cursor' / 'mcp.json'} starts."
+    assert (
+        found[0]
+        == f"ok: Claude Code: the entry 'runtype' in {home / 'project' / '.mcp.json'} starts. It asks you in a form."
+    )
+    assert (
+        found[1] == f"ok: Cursor: the entry 'runtype' in {home / '.cursor' / 'mcp.json'} starts. It asks you in a form."
+    )
 
 
 def test_a_host_without_an_entry_is_told_how_to_get_one(home: Path) -> None:
@@ -95,7 +101,46 @@ def test_an_entry_of_another_version_is_told(home: Path) -> None:
     program = f"print({json.dumps(answer)!r}, flush=True); input()"
     put(home / ".cursor" / "mcp.json", old={"command": sys.executable, "args": ["-c", program, "runtype-mcp"]})
     (line,) = checked(home)
-    assert line.endswith(f" starts. It is version 0.0.9, and this is {__version__}.")
+    assert f" starts. It is version 0.0.9, and this is {__version__}." in line
+
+
+def test_the_projects_of_claude_code_have_entries_of_their_own(home: Path, tmp_path: Path) -> None:
+    here, gone = home / "project", tmp_path / "gone"
+    projects = {
+        str(here): {"mcpServers": {"mine": entry("--sandbox")}},
+        str(gone): {"mcpServers": {"mine": entry()}},
+        str(tmp_path): {"mcpServers": {"broken": entry("--sandbx"), "other": {"command": "other"}}},
+    }
+    file = home / ".claude.json"
+    file.write_text(json.dumps({"mcpServers": {}, "projects": {**projects, "odd": 7}}))
+    assert checked(home, code=1) == [
+        f"ok: Claude Code: the entry 'mine' for {here} in {file} starts. It asks you in a form.",
+        f"fail: Claude Code: the entry 'broken' for {tmp_path} in {file} does not start. {OPTION} Correct the entry.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "browser", "says"),
+    [
+        ("claude-code", "", "It asks you in a form."),
+        ("codex", "", "It asks you in a form, in its terminal alone."),
+        ("zed", "any", "It shows no forms: you are asked on a page in your browser."),
+        ("zed", "", "It shows no forms, and no browser can be opened here: `--approval human` has you asked by"),
+        ("devin", "any", "Whether it shows forms is not documented; if not, you are asked on a page in your browser."),
+    ],
+)
+def test_where_a_person_is_asked_is_told_of_each_host(home: Path, host: str, browser: str, says: str) -> None:
+    assert run("install", host, "--sandbox", "--yes", HOME=str(home)).returncode == 0
+    (line,) = checked(home, BROWSER=browser, CI="" if browser else "true")
+    assert f" starts. {says}" in line
+
+
+def test_all_starts_together_have_the_time_of_one_operation(home: Path) -> None:
+    silent = {"command": sys.executable, "args": ["-c", "import time; time.sleep(99)", "runtype-mcp"]}
+    put(home / ".cursor" / "mcp.json", **{f"silent{number}": silent for number in range(AT_ONCE + 1)})
+    found = checked(home, code=1, RUNTYPE_MCP_TIMEOUT="2")
+    assert sum("gives no answer within 2 seconds." in line for line in found) == AT_ONCE
+    assert found[-1].endswith("is not tried: the others took all of 2 seconds.")
 
 
 def test_a_file_that_cannot_be_read_is_told(home: Path) -> None:
