@@ -14,6 +14,7 @@ from mcp.server.caching import CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.extension import Extension
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.request_state import RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 
 from runtype_mcp import __version__
@@ -22,6 +23,7 @@ from runtype_mcp.console.mcp_apps import CONFIRM, page_extension, preview_meta, 
 from runtype_mcp.credentials import ApiKey
 from runtype_mcp.errors import ClientTokenError
 from runtype_mcp.identity import Identity, StaticKey
+from runtype_mcp.observer import SILENT, Observer
 from runtype_mcp.settings import Settings, SettingsError
 from runtype_mcp.storage.audit_log import AuditLog
 from runtype_mcp.storage.sqlite_state import SqliteState
@@ -46,7 +48,7 @@ class RuntypeServer(MCPServer[None]):
 
     def __init__(self, services: Services, **options: Any) -> None:
         self.services = services
-        specs = [*_specs(services.settings), CONFIRM]
+        specs = [*specs_for(services.settings), CONFIRM]
         self._enabled = [spec for spec in specs if not disabled_reason(spec, services.settings)]
         self._known = [spec.name for spec in specs]  # not a set: what is asked for may be unhashable
         super().__init__(tools=[build_tool(spec, services, tool_meta(spec)) for spec in specs], **options)
@@ -116,6 +118,9 @@ def build_server(
     identity: Identity | None = None,
     extensions: Sequence[Extension] = (),
     pages: bool = False,
+    processes: int = 1,
+    request_state_keys: Sequence[str] = (),
+    observer: Observer = SILENT,
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> RuntypeServer:
     """The MCP server for these settings.
@@ -128,18 +133,21 @@ def build_server(
         extensions: what is added to the protocol, beside the page of MCP Apps.
         pages: whether a browser on this machine may show a person what waits for approval. Only for one client, which
             is on this machine too.
+        processes: how many answer the same clients. More than one share what they showed to whom.
+        request_state_keys: seal what clients of the newer protocol bring back; a key of this process if none are given.
+        observer: is told of each call, and of each request to the API.
         sleep: waits a number of seconds; tests pass one that does not.
 
     Raises:
         SettingsError: the settings name tools that do not exist, or ask for a second person where everybody is one.
     """
-    settings.check_tools(spec.name for spec in _specs(settings))
+    settings.check_tools(spec.name for spec in specs_for(settings))
     if settings.wants_second_person and identity is None:
         raise SettingsError(
             "RUNTYPE_MCP_APPROVAL cannot be second-person here: this server does not tell people apart. "
             "Use a server for a team, or another policy."
         )
-    state = state or _state(settings)
+    state = state or _state(settings, processes)
     served: list[ApprovalPages] = []
 
     def approval_pages() -> ApprovalPages:
@@ -151,12 +159,13 @@ def build_server(
 
     services = Services(
         settings=settings,
-        identity=identity or StaticKey(settings, key or ApiKey(settings), _client(settings, sleep)),
+        identity=identity or StaticKey(settings, key or ApiKey(settings), _client(settings, sleep, observer)),
         state=state,
         audit_log=AuditLog(settings.audit) if settings.audit else None,
         sleep=sleep,
         preview_meta=preview_meta,
         pages=approval_pages if pages and settings.pages else None,
+        observer=observer,
     )
 
     @asynccontextmanager
@@ -178,6 +187,7 @@ def build_server(
         log_level=settings.log_level,
         lifespan=lifespan,
         extensions=[page_extension(), *extensions],
+        request_state_security=RequestStateSecurity(keys=request_state_keys) if request_state_keys else None,
         cache_hints=dict.fromkeys(_STABLE, CacheHint(ttl_ms=3_600_000, scope="private")),
     )
     add_resources(server, settings, server.current_context)
@@ -186,7 +196,7 @@ def build_server(
     return server
 
 
-def _specs(settings: Settings) -> tuple[ToolSpec, ...]:
+def specs_for(settings: Settings) -> tuple[ToolSpec, ...]:
     """The tools for models."""
     return SPECS + FOR_A_SECOND_PERSON if settings.wants_second_person else SPECS
 
@@ -203,7 +213,7 @@ def instructions(settings: Settings) -> str:
     )
 
 
-def _client(settings: Settings, sleep: Callable[[float], Awaitable[None]]) -> RuntypeClient:
+def _client(settings: Settings, sleep: Callable[[float], Awaitable[None]], observer: Observer) -> RuntypeClient:
     def sandbox() -> Any:
         from runtype_mcp.sandbox.app import create_app  # at the first call, and only with --sandbox
 
@@ -216,9 +226,10 @@ def _client(settings: Settings, sleep: Callable[[float], Awaitable[None]]) -> Ru
         total_timeout=settings.total_timeout,
         transport=asgi_transport(sandbox) if settings.sandbox else None,
         sleep=sleep,
+        observer=observer,
     )
 
 
-def _state(settings: Settings) -> State:
-    # What a session read is its own, and it lives in one process: a file for that would only cost.
-    return SqliteState(settings.state_dir) if settings.state_dir else MemoryState()
+def _state(settings: Settings, processes: int) -> State:
+    # Where one process answers a client, a file for what it was shown would only cost.
+    return SqliteState(settings.state_dir, shared_reads=processes > 1) if settings.state_dir else MemoryState()

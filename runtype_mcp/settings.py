@@ -88,6 +88,9 @@ VARIABLES = {
     "RUNTYPE_MCP_MAX_REQUESTS": Row(
         "max_requests", "`512`", "over HTTP: requests that one process answers at the same time, and open streams"
     ),
+    "RUNTYPE_MCP_METRICS": Row(
+        "metrics", "`false`", "over HTTP: `/metrics` for Prometheus, which answers anybody; no names or ids are in it"
+    ),
     "RUNTYPE_MCP_TRUSTED_PROXIES": Row(
         "trusted_proxies", "none", "over HTTP: addresses and networks of proxies that say who calls, with commas"
     ),
@@ -132,6 +135,7 @@ class Settings(BaseModel):
     log_format: Annotated[Literal["text", "json"], _LOWER] = "text"
     state_dir: Annotated[Path, BeforeValidator(values.absolute)] | None = None
     max_requests: Annotated[int, BeforeValidator(values.count)] = 512
+    metrics: bool = False
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(values.networks)] | None = None
     drain: Seconds = 30.0
     fast_start: bool = True

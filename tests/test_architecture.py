@@ -40,23 +40,23 @@ MAY_IMPORT = {
     },
     "http": {
         *("runtype_mcp", "server", "listen", "tools", "storage", "api", "identity", "credentials", "settings"),
-        *("errors", "logs"),
+        *("errors", "logs", "observer"),
     },
     "stdio": {"runtype_mcp", "server", "credentials", "settings", "environment"},
     "hosts": {"runtype_mcp", "storage"},
     "server.py": {
         *("runtype_mcp", "console", "tools", "storage", "policy", "api", "sandbox", "identity", "credentials"),
-        *("settings", "errors"),
+        *("settings", "errors", "observer"),
     },
     "console": {"runtype_mcp", "listen", "tools", "storage", "policy", "results", "settings", "person"},
-    "tools": {"runtype_mcp", "storage", "policy", "api", "results", "identity", "settings", "errors"},
+    "tools": {"runtype_mcp", "storage", "policy", "api", "results", "identity", "settings", "errors", "observer"},
     "results.py": {"policy", "api", "tools"},
     "identity.py": {"policy", "api", "credentials", "settings", "errors"},
     "credentials.py": {"setting_values", "keyring_access", "storage", "policy", "settings", "environment", "errors"},
     "keyring_access.py": set[str](),
     "storage": {"policy", "errors"},
     "policy": {"api"},
-    "api": {"runtype_mcp", "errors"},
+    "api": {"runtype_mcp", "errors", "observer"},
     "settings.py": {"setting_values", "policy", "environment"},
     "setting_values.py": {"policy", "environment"},
     "environment.py": set[str](),
@@ -64,6 +64,7 @@ MAY_IMPORT = {
     "person.py": set[str](),
     "sandbox": {"listen"},
     "listen.py": set[str](),
+    "observer.py": set[str](),
     "logs.py": {"policy"},
 }
 SPEAKS_MCP = ("server.py", "console", "tools", "http", "stdio", "commands", "identity.py")
@@ -75,7 +76,7 @@ READS_OR_WRITES = {
 }
 LOADED_LATE = {
     *("sqlite3", "filelock", "publicsuffixlist", "stamina", "tenacity", "jsonschema", "rich", "shtab", "webbrowser"),
-    *("tomlkit", "ruamel"),
+    *("tomlkit", "ruamel", "prometheus_client"),
     *("runtype_mcp.console.browser_pages", "runtype_mcp.console.app", "runtype_mcp.console.browser"),
 }
 """What a start must not wait for: each is imported by the first call that needs it."""

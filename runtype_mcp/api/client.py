@@ -26,6 +26,7 @@ from runtype_mcp.api import models
 from runtype_mcp.api.connections import Connections, Transport
 from runtype_mcp.api.probe import Probe, issuer
 from runtype_mcp.api.responses import Method, date, from_response, parsed, unfinished
+from runtype_mcp.observer import SILENT, ApiRequest, Observer
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -65,6 +66,7 @@ class RuntypeClient:
         transport: makes what carries requests, such as `asgi_transport`; None is the network.
         sleep: waits so many seconds between two attempts.
         clock: seconds that only grow.
+        observer: is told of each request.
 
     Every method raises `errors.ClientTokenError`, and nothing else.
     """
@@ -79,10 +81,11 @@ class RuntypeClient:
         transport: Transport | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        observer: Observer = SILENT,
     ) -> None:
         self._api_key, self._base_url, self._total_timeout = api_key, base_url, total_timeout
         self._connections = Connections(base_url, httpx.Timeout(total_timeout, connect=connect_timeout), transport)
-        self._sleep, self._clock = sleep, clock
+        self._sleep, self._clock, self._observer = sleep, clock, observer
 
     def with_key(self, api_key: str | None) -> RuntypeClient:
         """A client that calls with another key over the same connections."""
@@ -209,7 +212,7 @@ class RuntypeClient:
                 for attempt in itertools.count(1):
                     sent = True
                     try:
-                        return parsed(method, answer, await self._once(method, path, params, body))
+                        return parsed(method, answer, await self._once(method, path, params, body, attempt))
                     except errors.RetryableError as exc:
                         failure = exc
                     sent = False
@@ -223,14 +226,19 @@ class RuntypeClient:
         raise AssertionError("unreachable")  # pragma: no cover - the loop ends by a return or an error
 
     async def _once(
-        self, method: Method, path: str, params: dict[str, str] | None, body: dict[str, Any] | None
+        self, method: Method, path: str, params: dict[str, str] | None, body: dict[str, Any] | None, attempt: int
     ) -> bytes:
         """The body of a 2xx."""
         url, headers = self._base_url + path, {"Authorization": f"Bearer {self._api_key}"}
         http = self._connections.open()
-        with self._classified(method):
-            async with http.stream(method, url, params=params, json=body, headers=headers) as response:
-                raw = await _read(method, response)
+        status, began = None, time.time_ns()
+        try:
+            with self._classified(method):
+                async with http.stream(method, url, params=params, json=body, headers=headers) as response:
+                    raw = await _read(method, response)
+                    status = response.status_code
+        finally:
+            self._observer.api_answered(ApiRequest(_operation(method, path), attempt, status, began, time.time_ns()))
         if not 200 <= response.status_code < 300:
             raise from_response(method, response.status_code, response.headers, raw, str(self._api_key))
         return raw
@@ -301,6 +309,12 @@ async def _read(method: Method, response: httpx.Response) -> bytes:
             raise unfinished(method, what, errors.PermanentError)
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _operation(method: Method, path: str) -> str:
+    """The request without the id in its path."""
+    parts = path.split("/")
+    return f"{method} {'/'.join([*parts[:3], *(['{id}'] if len(parts) > 3 else []), *parts[4:]])}"
 
 
 def _path(token_id: str, tail: str = "") -> str:

@@ -227,7 +227,7 @@ def _http(options: argparse.Namespace, _: object) -> int:
     settings, key = _settings(options)
     from runtype_mcp.http.serve import serve
 
-    return serve(settings, key, http_options.listening(options))
+    return serve(settings, key, http_options.listening(options), _flags(options))
 
 
 def _console(options: argparse.Namespace, _: object) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from runtype_mcp.http.start import Listening
 
 PORT = 8765
+MOST_WORKERS = 64
 
 
 def add_options(http: argparse.ArgumentParser, port: Callable[[str], int]) -> None:
@@ -21,6 +24,7 @@ def add_options(http: argparse.ArgumentParser, port: Callable[[str], int]) -> No
     http.add_argument("--host", type=_address, metavar="ADDRESS", help="the address to listen on (127.0.0.1)")
     http.add_argument("--port", type=port, metavar="N", help=f"the port ({PORT}; 0 picks one)")
     http.add_argument("--socket", type=Path, metavar="PATH", help="a socket file instead, for this machine alone")
+    http.add_argument("--workers", type=_workers, default=1, metavar="N", help="processes that answer (%(default)s)")
     http.add_argument("--tls-cert", type=Path, metavar="FILE", help="speak TLS, with the certificate in this PEM file")
     http.add_argument("--tls-key", type=Path, metavar="FILE", help="the certificate's key, where it is not there too")
 
@@ -35,10 +39,13 @@ def listening(options: argparse.Namespace) -> Listening:
 
     if options.socket and (options.host or options.port is not None):
         raise SettingsError("--socket excludes --host and --port.")
+    if options.workers > 1 and os.name != "posix":
+        raise SettingsError("--workers needs Linux or macOS: there a process can listen where another one does.")
     return Listening(
         host=options.host or "127.0.0.1",
         port=PORT if options.port is None else options.port,
         socket=options.socket.absolute() if options.socket else None,
+        workers=options.workers,
         tls_cert=options.tls_cert,
         tls_key=options.tls_key,
     )
@@ -49,3 +56,9 @@ def _address(text: str) -> str:
         return str(ipaddress.ip_address("127.0.0.1" if text == "localhost" else text.strip("[]")))
     except ValueError:
         raise argparse.ArgumentTypeError("an address is one such as 127.0.0.1, ::1 or 0.0.0.0") from None
+
+
+def _workers(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,2}", text) or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"workers are a number from 1 to {MOST_WORKERS}")
+    return int(text)

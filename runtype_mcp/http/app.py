@@ -7,10 +7,12 @@ From the outside in: an id and a line of the log (`request_log.py`), the probes 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from mcp.server.transport_security import TransportSecuritySettings
+from opentelemetry import trace
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtype_mcp.api.client import RuntypeClient
@@ -21,9 +23,10 @@ from runtype_mcp.http.limits import MAX_BODY, RequestLimits
 from runtype_mcp.http.probes import Check, Probes, Readiness, check_api, check_state
 from runtype_mcp.http.request_log import RequestLog
 from runtype_mcp.http.start import check_settings
+from runtype_mcp.http.telemetry import Metrics, Telemetry
 from runtype_mcp.logs import log_to_stderr
 from runtype_mcp.server import RuntypeServer, build_server
-from runtype_mcp.settings import Settings
+from runtype_mcp.settings import Settings, SettingsError
 
 PROBE_SECONDS = 5.0
 """For one answer of the API to a probe."""
@@ -59,6 +62,7 @@ def create_app(
     hosts: Iterable[str] = (),
     scheme: str = "http",
     processes: int = 1,
+    request_state_keys: Sequence[str] = (),
 ) -> HttpApp:
     """The application for these settings; those of the environment, which also says how to log, if none are given.
 
@@ -69,6 +73,8 @@ def create_app(
         scheme: `https` where the ASGI server speaks TLS itself.
         processes: how many processes serve this application at one address. A session lives in one, so with more
             than one there are none, and a client of the older protocol cannot show forms.
+        request_state_keys: seal what clients of the newer protocol bring back, 32 random bytes or more each; the first
+            one seals, and each opens. Several processes need the same ones.
 
     Raises:
         SettingsError: the settings contradict each other, or name what does not exist.
@@ -76,11 +82,17 @@ def create_app(
     from_environment = settings is None
     settings = settings or Settings.from_env()
     check_settings(settings, processes)
+    if processes > 1 and not request_state_keys:
+        raise SettingsError("Several processes need the same request_state_keys: one goes on where another asked.")
     settings = settings.model_copy(update={"files_root": None})  # the caller's project is on another machine
     key = key or ApiKey(settings)
     if from_environment:
         log_to_stderr(settings.log_level, key.redactor, settings.log_format)
-    server = build_server(settings, key=key)
+    metrics = Metrics() if settings.metrics else None
+    telemetry = Telemetry(metrics, trace.get_tracer("runtype_mcp"))
+    server = build_server(
+        settings, key=key, processes=processes, request_state_keys=request_state_keys, observer=telemetry
+    )
     inner: ASGIApp = server.streamable_http_app(
         stateless_http=processes > 1,
         max_request_body_size=MAX_BODY,
@@ -98,5 +110,6 @@ def create_app(
     checks: dict[str, Check] = {"state": lambda: check_state(server.services.state)}
     if not settings.sandbox:
         checks["api"] = lambda: check_api(probing, key)
-    probes = Probes(drain, Readiness(checks, time.monotonic), lambda: drain.begun)
-    return HttpApp(server, drain, RequestLog(probes, lambda status: None), probing)
+    measured = partial(metrics.text, server.services.state) if metrics else None
+    probes = Probes(drain, Readiness(checks, time.monotonic), lambda: drain.begun, measured)
+    return HttpApp(server, drain, RequestLog(probes, telemetry.request_answered), probing)

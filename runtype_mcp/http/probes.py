@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`, for whatever starts this server and sends callers to it.
+"""`/healthz`, `/readyz` and `/metrics`, for whatever starts this server, sends callers to it and watches it.
 
 They answer under every name and without authentication, because a probe comes by the address of a container. So they
 say nothing that matters to anybody else.
@@ -77,25 +77,35 @@ async def check_state(state: State) -> str:
 
 
 class Probes:
-    """Answers the probes, and leaves the rest to `app`.
+    """Answers the probes and Prometheus, and leaves the rest to `app`.
 
     Args:
         app: what answers everything else.
         readiness: what works.
         ending: whether the server is about to end.
+        metrics: what Prometheus reads; None: there is no `/metrics`.
     """
 
-    def __init__(self, app: ASGIApp, readiness: Readiness, ending: Callable[[], bool]) -> None:
-        self._app, self._readiness, self._ending = app, readiness, ending
+    def __init__(
+        self,
+        app: ASGIApp,
+        readiness: Readiness,
+        ending: Callable[[], bool],
+        metrics: Callable[[], Awaitable[bytes]] | None,
+    ) -> None:
+        self._app, self._readiness, self._ending, self._metrics = app, readiness, ending, metrics
+        self._paths = ("/healthz", "/readyz", *(["/metrics"] if metrics else []))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else None
-        if path not in ("/healthz", "/readyz"):
+        if path not in self._paths:
             await self._app(scope, receive, send)
         elif scope["method"] not in ("GET", "HEAD"):
             await answer(send, 405, "Only GET.", [(b"allow", b"GET, HEAD")])
         elif path == "/healthz":
             await answer(send, 200, {"status": "ok"})
+        elif path == "/metrics" and self._metrics:
+            await answer(send, 200, (await self._metrics()).decode())
         elif self._ending():
             await answer(send, 503, {"status": "ending"})
         else:

@@ -6,7 +6,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import uvicorn
@@ -68,21 +68,22 @@ class HttpServer(uvicorn.Server):
             self._captured_signals.clear()
 
 
-def serve(settings: Settings, key: ApiKey, listening: Listening) -> int:
+def serve(settings: Settings, key: ApiKey, listening: Listening, flags: Mapping[str, object]) -> int:
     """Serve until a signal. Says on stderr what, once it really listens.
 
     Args:
         settings: what the operator decided.
         key: the API key that the settings name.
         listening: where.
+        flags: those that the settings were made with, for processes that make them again.
 
     Returns:
-        The exit code: 1 where it cannot listen.
+        The exit code: 1 where it cannot listen, or a worker does not start.
 
     Raises:
         SettingsError: the settings contradict each other.
     """
-    check_settings(settings, 1)
+    check_settings(settings, listening.workers)
     check_listening(listening)
     with ExitStack() as stack:
         try:
@@ -93,17 +94,29 @@ def serve(settings: Settings, key: ApiKey, listening: Listening) -> int:
             reason = getattr(exc, "strerror", None) or exc
             sys.stderr.write(f"runtype-mcp: {where} cannot be used ({reason}). Choose another {other}.\n")
             return 1
+        received: Sequence[int]
+        if listening.workers > 1:
+            from runtype_mcp.http.workers import supervise
 
-        async def announce() -> None:
-            sys.stderr.write("\n".join(await start_lines(settings, listening, key, address)) + "\n")
-            sys.stderr.flush()
-
-        app = create_app(settings, key=key, hosts=listening.hosts, scheme=listening.scheme)
-        server = HttpServer(app, settings, listening, announce)
-        run(server, bound)
-    for number in server.received:
+            received = supervise(settings, listening, flags, bound, address)
+        else:
+            received = _serve(settings, key, listening, bound, address)
+    for number in received:
         signal.raise_signal(number)
-    return 0
+    return 0 if received else 1
+
+
+def _serve(settings: Settings, key: ApiKey, listening: Listening, bound: socket.socket, address: str) -> Sequence[int]:
+    """Serve in this process. Returns the signals that ended it."""
+
+    async def announce() -> None:
+        sys.stderr.write("\n".join(await start_lines(settings, listening, key, address)) + "\n")
+        sys.stderr.flush()
+
+    app = create_app(settings, key=key, hosts=listening.hosts, scheme=listening.scheme)
+    server = HttpServer(app, settings, listening, announce)
+    run(server, bound)
+    return server.received
 
 
 def run(server: uvicorn.Server, bound: socket.socket) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runtype_mcp.credentials import ApiKey
 from runtype_mcp.errors import ClientTokenError
+from runtype_mcp.server import specs_for
 from runtype_mcp.settings import Settings, SettingsError
 from runtype_mcp.tools.resources import describe
 
@@ -23,6 +24,7 @@ class Listening:
         host: an address of this machine.
         port: 0 picks a free one.
         socket: a socket file, instead of both.
+        workers: how many processes answer.
         tls_cert: a file with the certificate and those between it and an authority; None: the server speaks no TLS.
         tls_key: a file with its key, where that is not in the same file.
     """
@@ -30,6 +32,7 @@ class Listening:
     host: str = "127.0.0.1"
     port: int = PORT
     socket: Path | None = None
+    workers: int = 1
     tls_cert: Path | None = None
     tls_key: Path | None = None
 
@@ -60,6 +63,12 @@ def check_settings(settings: Settings, processes: int) -> None:
         raise SettingsError(
             "RUNTYPE_MCP_SECRETS=file leaves no way for a value: over HTTP no env files are written. "
             "Leave it out, and leave tools out with RUNTYPE_MCP_TOOLS instead."
+        )
+    settings.check_tools(spec.name for spec in specs_for(settings))
+    if settings.sandbox and processes > 1:
+        raise SettingsError(
+            "Each worker would have a sandbox of its own. "
+            "Start `runtype-mcp sandbox`, and name its address with --base-url."
         )
     if processes > 1 and settings.state_dir is None:
         raise SettingsError("Several workers must share what they know: set RUNTYPE_MCP_STATE_DIR to a directory.")
@@ -102,7 +111,7 @@ async def start_lines(settings: Settings, listening: Listening, key: ApiKey, add
                 ("API", await _api(settings, key)),
                 ("callers", _callers(listening)),
                 ("policy", " ".join(describe(settings))),
-                ("state", _state(settings)),
+                ("state", _state(settings, listening)),
                 ("audit", str(settings.audit or "none")),
             ]
         ),
@@ -126,5 +135,6 @@ def _callers(listening: Listening) -> str:
     return f"whoever {where}; nobody is authenticated"
 
 
-def _state(settings: Settings) -> str:
-    return str(settings.state_dir or "in memory, until the server ends")
+def _state(settings: Settings, listening: Listening) -> str:
+    where = str(settings.state_dir or "in memory, until the server ends")
+    return f"{where}; {listening.workers} workers share it" if listening.workers > 1 else where

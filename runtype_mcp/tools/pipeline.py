@@ -71,7 +71,8 @@ class GuardedTool(Tool):
         answer: CallToolResult | InputRequiredResult | ClientTokenError
         answer = await _caught(self.spec, work, may_have_written=self.spec.writes)
         if isinstance(answer, ClientTokenError):
-            return call_result(answer, self.services.identity.redactor)
+            answer = call_result(answer, self.services.identity.redactor)
+        self.services.observer.call_ended(self.spec.name, outcome_of(answer))
         return answer
 
     async def _run(self, arguments: dict[str, Any], mcp: Context[Any, Any]) -> CallToolResult | InputRequiredResult:
@@ -81,6 +82,8 @@ class GuardedTool(Tool):
             return decided
         if isinstance(decided, ClientTokenError):
             decided = Decision(None, None, "none", decided)
+        if decided.approval != "none":
+            self.services.observer.approved(self.spec.name, decided.approval)
         # Nothing is interrupted from here on: a client that leaves or cancels in the middle of a write must not
         # cost the record of it, or a new value that exists already and was to be delivered.
         with anyio.CancelScope(shield=self.spec.writes or self.spec.decides):
@@ -105,7 +108,9 @@ class GuardedTool(Tool):
             confirm=self.spec.decides or (isinstance(args, Confirmable) and args.confirm),
             expected_name=args.expected_name if isinstance(args, NameConfirmed) else None,
         )
+        began = time.time_ns()
         authorized = await authorize(gated)
+        self.services.observer.authorized(self.spec.name, began, time.time_ns())
         if isinstance(authorized, InputRequiredResult):
             return authorized
         plan, verdict = authorized
@@ -266,6 +271,15 @@ def call_result(
         data["value"] = value
         text += f"\nvalue: {value}"
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=data, _meta=meta)
+
+
+def outcome_of(answer: CallToolResult | InputRequiredResult) -> str:
+    """What came of a call, in a word: `done`, `preview`, `asked`, or the outcome of an error."""
+    if isinstance(answer, InputRequiredResult):
+        return "asked"
+    if answer.is_error:
+        return str((answer.meta or {})[ERROR]["outcome"])
+    return str((answer.structured_content or {}).get("status", "done"))
 
 
 def build_tool(spec: ToolSpec, services: Services, meta: dict[str, Any] | None = None) -> GuardedTool:

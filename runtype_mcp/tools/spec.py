@@ -18,6 +18,7 @@ from runtype_mcp.api.models import AgentOrFlow, ClientToken
 from runtype_mcp.api.scoped_client import Scope, ScopedClient, scope_name
 from runtype_mcp.errors import CallerLacksScope
 from runtype_mcp.identity import Caller, Identity
+from runtype_mcp.observer import SILENT, Observer
 from runtype_mcp.settings import Settings
 from runtype_mcp.storage.audit_log import AuditLog
 from runtype_mcp.storage.state import State
@@ -59,7 +60,7 @@ class Services:
 
     `sleep` waits a number of seconds; tests pass one that does not. `preview_meta` gives the `_meta` of a preview's
     result: what a page is told of the call, and a model is not. `pages` makes the page in a person's browser, at the
-    first need; None where none may be shown.
+    first need; None where none may be shown. `observer` is told of each call.
     """
 
     settings: Settings
@@ -69,6 +70,7 @@ class Services:
     sleep: Callable[[float], Awaitable[None]]
     preview_meta: Callable[[ToolContext, Plan], Awaitable[dict[str, Any]]]
     pages: Callable[[], ApprovalPages] | None = None
+    observer: Observer = SILENT
 
 
 @dataclass(frozen=True)

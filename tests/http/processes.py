@@ -37,14 +37,14 @@ def http_server(*arguments: str, **environ: str) -> Iterator[tuple[Process, str]
         yield process, address(process)
 
 
-def call(client: httpx.Client, tool: str, **arguments: Any) -> httpx.Response:
-    """A call of the newer protocol: one request, without a session."""
+def call(client: httpx.Client, tool: str, /, brought: dict[str, Any] | None = None, **arguments: Any) -> httpx.Response:
+    """A call of the newer protocol: one request, without a session. `brought`: the answers to a question before it."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": MODERN,
         "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientCapabilities": {} if brought is None else {"elicitation": {"form": {}}},
     }
-    params = {"name": tool, "arguments": arguments, "_meta": meta}
+    params = {"name": tool, "arguments": arguments, "_meta": meta, **(brought or {})}
     headers = {
         "accept": "application/json, text/event-stream",
         "content-type": "application/json",

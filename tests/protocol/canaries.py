@@ -20,10 +20,11 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, Tracer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtype_mcp import logs
+from runtype_mcp.http.telemetry import Metrics
 from runtype_mcp.policy.redaction import Redactor
 from runtype_mcp.policy.visible import visible
 from runtype_mcp.sandbox.rules import DEFAULTS
@@ -277,8 +278,9 @@ def watch_values(watch: Watch, store: Store) -> dict[str, str]:
 class Exits:
     """What left the server in other ways than as a result: logs, spans, files."""
 
-    def __init__(self, log: io.StringIO, spans: InMemorySpanExporter, folder: Path) -> None:
-        self._log, self._spans, self._folder = log, spans, folder
+    def __init__(self, log: io.StringIO, spans: InMemorySpanExporter, folder: Path, tracer: Tracer) -> None:
+        self._log, self._spans, self._folder, self.tracer = log, spans, folder, tracer
+        self.metrics = Metrics()
         self.most_log = 0
 
     def drain(self) -> dict[str, str]:
@@ -287,14 +289,20 @@ class Exits:
         self.most_log = max(self.most_log, len(log))
         self._log.seek(0)
         self._log.truncate()
-        spans = "\n".join(_told(span) for span in self._spans.get_finished_spans() if span.kind is SpanKind.SERVER)
+        spans = "\n".join(_told(span) for span in self._spans.get_finished_spans() if _is_of_server(span))
         self._spans.clear()
         files = {}
         for file in sorted(self._folder.rglob("*")):
             if file.is_file() and file.relative_to(self._folder) != Path("files/.env"):
                 files[str(file.relative_to(self._folder))] = f"{file.name}\n{file.read_text(errors='replace')}"
                 file.unlink()
-        return {"logs": log, "spans": spans, **files}
+        measured = "\n".join(f"{sample}" for metric in self.metrics.registry.collect() for sample in metric.samples)
+        return {"logs": log, "spans": spans, "metrics": measured, **files}
+
+
+def _is_of_server(span: ReadableSpan) -> bool:
+    scope = span.instrumentation_scope
+    return span.kind is SpanKind.SERVER or (scope is not None and scope.name == "runtype_mcp")
 
 
 def _told(span: ReadableSpan) -> str:
@@ -321,7 +329,7 @@ def recorded(folder: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
         root.handlers[:] = [handler]
         root.setLevel(installed["level"])
         try:
-            yield Exits(log, exporter, folder)
+            yield Exits(log, exporter, folder, provider.get_tracer("runtype_mcp"))
         finally:
             root.handlers[:] = handlers
             root.setLevel(level)

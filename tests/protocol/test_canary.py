@@ -29,6 +29,7 @@ from pydantic import BaseModel
 
 from runtype_mcp import results
 from runtype_mcp.api.client import RuntypeClient
+from runtype_mcp.http.telemetry import Telemetry
 from runtype_mcp.policy.redaction import Redactor
 from runtype_mcp.sandbox.app import create_app
 from runtype_mcp.server import RuntypeServer, build_server
@@ -260,14 +261,15 @@ class Setup:
             "RUNTYPE_MCP_LOG_LEVEL": "DEBUG",
         }
 
-    def server(self, **environ: str) -> RuntypeServer:
-        state = ForgetfulSqliteState(self.folder / "state")
-        return build_server(Settings.from_env(self.settings | environ), state=state, sleep=no_wait)
+    def server(self, exits: Exits, **environ: str) -> RuntypeServer:
+        state, observer = ForgetfulSqliteState(self.folder / "state"), Telemetry(exits.metrics, exits.tracer)
+        settings = Settings.from_env(self.settings | environ)
+        return build_server(settings, state=state, observer=observer, sleep=no_wait)
 
     @asynccontextmanager
     async def standing(self, *, asks: bool = True, **environ: str) -> AsyncIterator[Stand]:
-        server = self.server(**environ)
         with recorded(self.folder, self.key, self.monkeypatch) as exits:
+            server = self.server(exits, **environ)
             stand = Stand(self.api, server, self.key, exits)
             asked = stand.ask if asks else None
             async with Client(server, mode=self.era, elicitation_callback=asked, message_handler=stand.hear) as client:
@@ -522,7 +524,7 @@ async def test_a_process_gives_no_secret_away_on_its_standard_error(setup: Setup
     with log.open("w+") as errors, recorded(setup.folder, setup.key, setup.monkeypatch) as exits:
         transport = stdio_client(command, errlog=errors)
         # It is the process that is called: the server that is built here only completes the stand.
-        stand = Stand(setup.api, setup.server(), setup.key, exits)
+        stand = Stand(setup.api, setup.server(exits), setup.key, exits)
         async with Client(transport, mode=setup.era, elicitation_callback=stand.ask) as stand.client:
             for number, way in enumerate(ways(setup.key)):
                 if number % 3 == 0:
