@@ -104,31 +104,6 @@ def test_settings_are_listed_with_their_defaults_and_meanings(capsys: pytest.Cap
     assert {row["default"] for row in rows} >= {"none", "auto", "30"}
 
 
-def test_a_shell_completes_commands_options_and_files(tmp_path: Path) -> None:
-    script = tmp_path / "completion"
-    script.write_text(run("completion", "bash").stdout)
-    (tmp_path / "audit.jsonl").touch()
-    for words, expected in (
-        (["appr"], {"approvals", "approve"}),
-        (["http", "--read"], {"--read-only"}),
-        (["audit", "show", "aud"], {"audit.jsonl"}),
-        (["completion", "z"], {"zsh"}),
-        (["install", "cl"], {"claude-desktop", "claude-code"}),
-    ):
-        ask = (
-            f"source {script}; COMP_WORDS=(runtype-mcp {' '.join(words)}); COMP_CWORD={len(words)};"
-            ' _shtab_runtype_mcp; printf "%s\\n" "${COMPREPLY[@]}"'
-        )
-        done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, timeout=TIMEOUT, cwd=tmp_path)
-        assert set(done.stdout.split()) == expected, done
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish", "powershell", "tcsh"])
-def test_every_shell_has_a_script_that_names_the_commands(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    out = printed(capsys, ["completion", shell])
-    assert "approvals" in out
-
-
 @pytest.mark.parametrize(
     ("command", "words"),
     [

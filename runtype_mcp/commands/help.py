@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 from runtype_mcp import __version__
 from runtype_mcp.commands.output import print_json, say
 from runtype_mcp.settings import VARIABLES
 
+_COMPLETED = {"FILE": "FILE", "PATH": "FILE", "DIR": "DIRECTORY"}
+"""What a shell offers for an argument, by what its help calls it; the name of it in shtab."""
 _WELCOME = f"""\
 runtype-mcp {__version__}: an MCP server that manages Runtype client tokens.
 
@@ -47,8 +48,8 @@ def completion(parser: argparse.ArgumentParser, shell: str) -> int:
     import shtab
 
     for action in _actions(parser):
-        if action.type is Path:
-            action.complete = shtab.FILE  # type: ignore[attr-defined]  # where shtab looks for it
+        if (what := _COMPLETED.get(str(action.metavar))) and not action.choices:
+            action.complete = getattr(shtab, what)  # type: ignore[attr-defined]  # where shtab looks for it
     say(shtab.complete(parser, shell))
     return 0
 
