@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import anyio.to_thread
 from mcp.server.transport_security import TransportSecuritySettings
 from opentelemetry import trace
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtype_mcp.api.client import RuntypeClient
 from runtype_mcp.credentials import ApiKey
@@ -23,7 +24,7 @@ from runtype_mcp.http.limits import MAX_BODY, RequestLimits
 from runtype_mcp.http.probes import Check, Probes, Readiness, check_api, check_state
 from runtype_mcp.http.request_log import RequestLog
 from runtype_mcp.http.start import check_settings
-from runtype_mcp.http.telemetry import Metrics, Telemetry
+from runtype_mcp.http.telemetry import Metrics, Telemetry, flush_spans
 from runtype_mcp.logs import log_to_stderr
 from runtype_mcp.server import RuntypeServer, build_server
 from runtype_mcp.settings import Settings, SettingsError
@@ -48,11 +49,13 @@ class HttpApp:
     probing: RuntypeClient
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self.layers(scope, receive, send)
-        finally:
-            if scope["type"] == "lifespan":
+        async def closing(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown"):  # nothing is waited for after it
                 await self.probing.aclose()
+                await anyio.to_thread.run_sync(flush_spans)
+            await send(message)
+
+        await self.layers(scope, receive, closing if scope["type"] == "lifespan" else send)
 
 
 def create_app(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from runtype_mcp.http.telemetry import Telemetry
 from runtype_mcp.server import build_server
-from tests.http.processes import call, http_server
-from tests.processes import TIMEOUT
+from tests.http.processes import address, call, http_server
+from tests.processes import TIMEOUT, started
 from tests.support import KEY, Api, no_wait, settings_for
 
 
@@ -118,3 +119,25 @@ async def test_each_request_to_the_api_is_a_span(api: Api) -> None:
     assert authorized.start_time is not None
     assert again.end_time is not None
     assert authorized.start_time <= again.end_time
+
+
+TO_STDOUT = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+trace.set_tracer_provider(TracerProvider())
+trace.get_tracer_provider().add_span_processor(BatchSpanProcessor(ConsoleSpanExporter(), schedule_delay_millis=3.6e6))
+"""
+
+
+def test_the_last_spans_are_sent_before_the_end(api: Api) -> None:
+    api.seeded()
+    with started("http", "--port", "0", "--base-url", api.url, first=TO_STDOUT, RUNTYPE_API_KEY=KEY) as process:
+        with httpx.Client(base_url=address(process), timeout=TIMEOUT) as client:
+            assert call(client, "list_client_tokens", limit=1).status_code == 200
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.ended() == -signal.SIGTERM
+        assert process.popen.stdout is not None
+        told = process.popen.stdout.read().decode()
+    assert '"name": "GET /v1/client-tokens"' in told
+    assert '"name": "tools/call list_client_tokens"' in told
