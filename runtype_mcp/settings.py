@@ -99,6 +99,8 @@ VARIABLES = {
     ),
     "RUNTYPE_MCP_FAST_START": Row("fast_start", "`on`", "`off`: every reply is made anew, also the first ones"),
 }
+CALLERS_TOKEN = "RUNTYPE_MCP_TOKEN"  # noqa: S105  # a name
+"""The variable of a bearer token for a server that `runtype-mcp call --url` calls. Servers do not read it."""
 _RENAMED = {"RUNTYPE_MCP_FRONT": "RUNTYPE_MCP_FAST_START"}
 _SYNONYMS = {"KEY": "RUNTYPE_API_KEY", "URL": "RUNTYPE_BASE_URL", "APIURL": "RUNTYPE_BASE_URL"}
 
@@ -252,7 +254,12 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
     """Refuse a name that was meant for this server. Other programs may have RUNTYPE_ variables of their own."""
     names = _SYNONYMS | {_core(name): name for name in VARIABLES}
     for name in sorted(environ):
-        if name in VARIABLES or not name.upper().startswith("RUNTYPE") or not environ[name].strip():
+        if (
+            name in VARIABLES
+            or name == CALLERS_TOKEN
+            or not name.upper().startswith("RUNTYPE")
+            or not environ[name].strip()
+        ):
             continue
         if name in _RENAMED:
             raise SettingsError(f"{name} is called {_RENAMED[name]} now.")

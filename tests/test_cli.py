@@ -24,7 +24,7 @@ from tests.support import KEY, Api
 
 COMMANDS = (
     *("stdio", "http", "console", "install", "uninstall", "demo", "sandbox", "login", "logout", "whoami", "doctor"),
-    *("approvals", "approve", "audit", "settings"),
+    *("call", "approvals", "approve", "audit", "settings"),
     "completion",
 )
 PRINT_NOTHING_FOR_PROGRAMS = {

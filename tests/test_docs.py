@@ -95,6 +95,7 @@ def test_every_command_in_a_block_is_one(command: str, tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     log.touch(mode=0o600)
     fill = {"8765": "0", "8766": "0", "audit.jsonl": str(log), "sandbox.json": str(tmp_path / "sandbox.json")}
+    fill |= {"https://mcp.example/mcp": "http://127.0.0.1:1/mcp"}  # where nobody answers
     arguments = [fill.get(word, word) for word in words[1:]]
     if words[1] in ("install", "uninstall"):
         arguments.append("--yes")  # a person answers
@@ -115,7 +116,8 @@ def test_every_command_in_a_block_is_one(command: str, tmp_path: Path) -> None:
         return
     _, errors = process.communicate(timeout=TIMEOUT)
     # Two insist on a terminal, and here nobody types a key.
-    expected = 1 if words[1] in ("approve", "console", "login", "whoami", "doctor", "logout") else 0
+    alone = ("approve", "console", "login", "whoami", "doctor", "logout")
+    expected = 1 if words[1] in alone or "--url" in words else 0
     assert process.returncode == expected, errors
 
 
@@ -194,6 +196,7 @@ def test_the_settings_are_all_that_the_code_reads() -> None:
     assert names - set(VARIABLES) == {
         "RUNTYPE_CLIENT_TOKEN",  # the variable of an env file in examples
         "RUNTYPE_MCP_FRONT",  # a name of before
+        "RUNTYPE_MCP_TOKEN",  # of `call --url`, which is no server
     }
 
 

@@ -10,17 +10,21 @@ import difflib
 import os
 import re
 import sys
+from collections.abc import Sequence
 from io import StringIO, TextIOWrapper
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from runtype_mcp import __version__
-from runtype_mcp.commands import http_options, install_options
+from runtype_mcp.commands import call_options, http_options, install_options
 from runtype_mcp.commands.output import add_json_option, complain
 from runtype_mcp.credentials import ApiKey
 from runtype_mcp.logs import log_to_stderr
 from runtype_mcp.settings import Settings, SettingsError
 from runtype_mcp.stdio.replay import Replay
+
+if TYPE_CHECKING:
+    from runtype_mcp.server import RuntypeServer
 
 CLOSED_PIPE = 141
 """The exit code where nobody reads what is printed: what shells report of other programs, which SIGPIPE ends."""
@@ -39,6 +43,15 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **options)
+        self.takes_words = False
+        """Whether the command itself reads what stands between its options."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, rest = super().parse_known_args(args, namespace)
+        if self.takes_words:
+            found.words = [word for word in rest if not word.startswith("-")]
+            rest = [word for word in rest if word.startswith("-")]
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         _, unknown, words = message.partition("unrecognized arguments: ")
@@ -109,7 +122,8 @@ def _run(argv: list[str], replay: Replay | None) -> int:
         return 2
 
 
-def _parser() -> _Parser:
+def _parser(tools: Sequence[str] = ()) -> _Parser:
+    """`tools` are offered where a shell completes one."""
     parser = _Parser(
         prog="runtype-mcp",
         description="Manage Runtype client tokens from any MCP client.\nWithout a command it serves stdio.",
@@ -118,8 +132,8 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"runtype-mcp {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
 
-    def command(name: str, run: Any, does: str) -> _Parser:
-        made: _Parser = commands.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.")
+    def command(name: str, run: Any, does: str, **more: Any) -> _Parser:
+        made: _Parser = commands.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.", **more)
         made.set_defaults(run=run)
         return made
 
@@ -164,6 +178,13 @@ def _parser() -> _Parser:
     check = command("doctor", _doctor, "say what keeps this server from working here, and what to do")
     serving_options(check)
     add_json_option(check)
+    call = command("call", _call, "call one tool, from a shell or a script", add_help=False)
+    call.set_defaults(parser=call)
+    call.takes_words = not tools
+    if tools:
+        call.add_argument("tool", choices=tools)
+    serving_options(call)
+    call_options.add_options(call)
     approvals = command("approvals", _approve, "list the calls that wait for a person, or were decided")
     add_json_option(approvals)
     approve = command("approve", _approve, "approve or deny one call, in a terminal")
@@ -188,8 +209,9 @@ def _print_settings(options: argparse.Namespace, _: object) -> int:
 
 def _completion(options: argparse.Namespace, _: object) -> int:
     from runtype_mcp.commands.help import completion
+    from runtype_mcp.tools import SPECS
 
-    return completion(_parser(), options.shell)
+    return completion(_parser([spec.name for spec in SPECS]), options.shell)
 
 
 def _port(text: str) -> int:
@@ -236,6 +258,16 @@ def _console(options: argparse.Namespace, _: object) -> int:
     from runtype_mcp.server import build_server
 
     return console(build_server(settings, key=key), options.port, opens=not options.no_open)
+
+
+def _call(options: argparse.Namespace, _: object) -> int:
+    def build(options: argparse.Namespace) -> RuntypeServer:
+        settings, key = _settings(options)
+        from runtype_mcp.server import build_server
+
+        return build_server(settings, key=key, pages=True)
+
+    return call_options.run(options, options.parser, build)
 
 
 def _demo(options: argparse.Namespace, _: object) -> int:

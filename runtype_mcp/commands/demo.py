@@ -19,9 +19,10 @@ from typing import Any
 from mcp import Client, StdioServerParameters
 from mcp.client import ClientRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp_types import ElicitRequestParams, ElicitResult, TextContent, Tool
+from mcp_types import ElicitRequestParams, ElicitResult, TextContent
 
 from runtype_mcp import __version__
+from runtype_mcp.commands.offered import is_for_models
 from runtype_mcp.commands.output import console, failed, print_json, say
 from runtype_mcp.console.browser import can_open_browser, this_machine
 from runtype_mcp.policy.redaction import hint
@@ -134,7 +135,7 @@ def demo(*, as_json: bool = False, own_browser: bool = False) -> int:
 async def _all(walk: Walk) -> None:
     walk.say(f"runtype-mcp {__version__}: a walk through every tool, on the embedded sandbox", "bold", indent=0)
     async with walk.client:
-        tools = {tool.name for tool in (await walk.client.list_tools()).tools if _is_for_models(tool)}
+        tools = {tool.name for tool in (await walk.client.list_tools()).tools if is_for_models(tool)}
         walk.say(f"A subprocess serves {len(tools)} tools over stdio ({walk.client.protocol_version}).", indent=0)
         await _read(walk)
         token = await _create(walk)
@@ -148,11 +149,6 @@ async def _all(walk: Walk) -> None:
     else:
         done = f"\nAll {len(tools)} tools did what they should, and nothing changed without a yes."
         walk.say(done, "green", indent=0)
-
-
-def _is_for_models(tool: Tool) -> bool:
-    """Whether a host offers it to its models, and not to pages alone."""
-    return "model" in (tool.meta or {}).get("ui", {}).get("visibility", ["model"])
 
 
 async def _read(walk: Walk) -> None:

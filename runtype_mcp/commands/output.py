@@ -45,16 +45,13 @@ def console(*, stderr: bool = False) -> Console:
     return made
 
 
-def say(text: str = "", style: str = "", *, indent: int = 0) -> None:
+def say(text: str = "", style: str = "", *, indent: int = 0, to: Console | None = None) -> None:
     """Print text, with each of its lines wrapped at words and indented. `style` is rich's, such as `bold red`.
 
     A word that is wider than the terminal stays whole, so that a person can copy it. Text of others is to be
     sanitized before.
     """
-    _say(console(), text, style, indent)
-
-
-def _say(out: Console, text: str, style: str = "", indent: int = 0) -> None:
+    out = to or console()
     for line in text.split("\n"):
         for part in _wrap(line, out.width - indent):
             _print_line(out, " " * indent + part, style)
@@ -87,7 +84,7 @@ def failed(text: str) -> int:
 def complain(text: str) -> None:
     """Say on stderr what is wrong: one line, or as many as a terminal needs."""
     if sys.stderr and sys.stderr.isatty():
-        _say(console(stderr=True), f"runtype-mcp: {text}")
+        say(f"runtype-mcp: {text}", to=console(stderr=True))
     else:
         sys.stderr.write(f"runtype-mcp: {text}\n")
 
@@ -154,6 +151,7 @@ def print_table(
     lead: int = 1,
     longest: int = 200,
     styles: Mapping[str, str] | None = None,
+    to: Console | None = None,
 ) -> None:
     """Print rows below their headings, as wide as they are. Where a terminal is narrower, each row becomes a block.
 
@@ -171,7 +169,7 @@ def print_table(
 
     cells = [[sanitize_line(cell, longest) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
-    out, styles = console(), styles or {}
+    out, styles = to or console(), styles or {}
 
     def line(row: Sequence[str], style: str = "") -> Text:
         padded = [
@@ -191,4 +189,4 @@ def print_table(
         rest = [(name, cell) for name, cell in zip(headings[lead:], row[lead:], strict=True) if cell]
         more = [f"{name}: {cell}" if len(headings) > lead + 1 else cell for name, cell in rest]
         if more:
-            say(" · ".join(more), indent=4)
+            say(" · ".join(more), indent=4, to=out)
