@@ -91,9 +91,7 @@ def bundle(out: Path, bundler: Sequence[str] = BUNDLER, root: Path = ROOT) -> No
 
 def server_json(packed: Path, root: Path = ROOT) -> dict[str, Any]:
     """The registry's entry of a release: the package, and the bundle under the address of the release's files."""
-    entry: dict[str, Any] = json.loads((root / "server.json").read_text("utf-8"))
-    if "repository" not in entry:
-        raise ReleaseError("The project's GitHub repository is not set: run the command `repository` first.")
+    entry = _entry(root)
     package = {
         "registryType": "mcpb",
         "identifier": f"{entry['repository']['url']}/releases/download/v{entry['version']}/{packed.name}",
@@ -104,13 +102,25 @@ def server_json(packed: Path, root: Path = ROOT) -> dict[str, Any]:
     return entry | {"packages": [*entry["packages"], package]}
 
 
+def _entry(root: Path) -> dict[str, Any]:
+    """The registry's entry, once it says where the project is on GitHub."""
+    entry: dict[str, Any] = json.loads((root / "server.json").read_text("utf-8"))
+    if "repository" not in entry:
+        raise ReleaseError(
+            "Nothing can be released: the project's GitHub repository is not set. "
+            "Run `python -m scripts.release repository OWNER/NAME` first."
+        )
+    return entry
+
+
 def check(tag: str, owner: str, root: Path = ROOT) -> None:
-    """Raise ReleaseError unless every file has the tag's version and the names are the GitHub owner's."""
+    """Raise ReleaseError unless the repository is set, every file has the tag's version, and all names agree."""
+    entry = _entry(root)
     if {"v" + version for found in versions(root).values() for version in found} != {tag}:
         raise ReleaseError(f"The tag is {tag}, and the files hold {versions(root)}.")
     if not re.search(rf"^## {re.escape(tag[1:])} – \d{{4}}-\d\d-\d\d$", (root / "CHANGELOG.md").read_text(), re.M):  # noqa: RUF001
         raise ReleaseError(f"CHANGELOG.md has no dated heading for {tag[1:]}.")
-    name = json.loads((root / "server.json").read_text("utf-8"))["name"]
+    name = entry["name"]
     if not name.lower().startswith(f"io.github.{owner.lower()}/"):
         raise ReleaseError(f"server.json is named {name}, and {owner} cannot publish that: run `repository`.")
     if f"<!-- mcp-name: {name} -->" not in (root / "README.md").read_text("utf-8"):

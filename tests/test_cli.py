@@ -252,7 +252,10 @@ def test_a_wrong_setting_is_one_line_without_its_value_and_exit_code_2(
 @pytest.mark.parametrize(
     ("environ", "says"),
     [
-        ({"RUNTYPE_MCP_APPROVAL": "always"}, "RUNTYPE_MCP_APPROVAL must be 'auto', 'human', 'flag' or 'deny'.\n"),
+        (
+            {"RUNTYPE_MCP_APPROVAL": "always"},
+            "RUNTYPE_MCP_APPROVAL must be 'auto', 'human', 'second-person', 'flag' or 'deny'.\n",
+        ),
         ({"RUNTYPE_MCP_TOOLS": "!delet_*"}, "RUNTYPE_MCP_TOOLS: no tool matches 'delet_*'"),
     ],
 )

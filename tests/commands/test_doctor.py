@@ -429,7 +429,7 @@ def test_all_settings_that_cannot_be_used_are_told_at_the_same_time(environ: dic
     assert (found.code, found.failures()) == (2, ["settings"] * 3)
     for line in (
         "fail: RUNTYPE_MCP_READONLY is not a setting; did you mean RUNTYPE_MCP_READ_ONLY? No server starts with that.",
-        "fail: RUNTYPE_MCP_APPROVAL must be 'auto', 'human', 'flag' or 'deny'. No server starts with that.",
+        "fail: RUNTYPE_MCP_APPROVAL must be 'auto', 'human', 'second-person', 'flag' or 'deny'. No server starts with",
         "fail: RUNTYPE_MCP_TOOLS: no tool matches 'no_such'. No server starts with that.",
     ):
         assert line in found["settings"]

@@ -48,36 +48,52 @@ VARIABLE = exactly(
         "choices": {"type": "array", "items": TEXT},
     },
 )
+STDIO = exactly({"type": {"const": "stdio"}})
+NAME = {"type": "string", "pattern": r"^[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+$", "minLength": 3, "maxLength": 200}
+RELEASED = {"type": "string", "pattern": r"^https://github\.com/[\w.-]+/[\w.-]+/releases/download/[\w./+-]+$"}
+"""The registry takes bundles from releases on GitHub and GitLab alone."""
+PYPI = exactly(
+    {
+        "registryType": {"const": "pypi"},
+        "identifier": {"type": "string", "pattern": "^[a-z0-9]+(-[a-z0-9]+)*$"},
+        "version": VERSION,
+        "transport": STDIO,
+    },
+    {
+        "registryBaseUrl": {"const": "https://pypi.org"},
+        "runtimeHint": {"const": "uvx"},
+        "environmentVariables": {"type": "array", "items": VARIABLE},
+    },
+)
+MCPB = exactly(
+    {
+        "registryType": {"const": "mcpb"},
+        "identifier": RELEASED,
+        "version": VERSION,
+        "fileSha256": {"type": "string", "pattern": "^[a-f0-9]{64}$"},
+        "transport": STDIO,
+    }
+)
 REGISTRY = exactly(
     {
         "$schema": {"const": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"},
-        "name": {"type": "string", "pattern": r"^[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+$", "minLength": 3, "maxLength": 200},
+        "name": NAME,
         "description": {"type": "string", "minLength": 1, "maxLength": 100},
         "version": VERSION,
-        "packages": {
-            "type": "array",
-            "items": exactly(
-                {
-                    "registryType": {"enum": ["pypi", "mcpb"]},
-                    "identifier": TEXT,
-                    "version": VERSION,
-                    "transport": exactly({"type": {"const": "stdio"}}),
-                },
-                {
-                    "registryBaseUrl": ADDRESS,
-                    "runtimeHint": {"const": "uvx"},
-                    "environmentVariables": {"type": "array", "items": VARIABLE},
-                    "fileSha256": {"type": "string", "pattern": "^[a-f0-9]{64}$"},
-                },
-            ),
-        },
+        "packages": {"type": "array", "items": {"anyOf": [PYPI, MCPB]}},
     },
     {
         "title": {"type": "string", "minLength": 1, "maxLength": 100},
-        "repository": exactly({"url": ADDRESS, "source": {"const": "github"}}),
+        "repository": exactly(
+            {
+                "url": {"type": "string", "pattern": r"^https://github\.com/[\w-]+/[\w.-]+$"},
+                "source": {"const": "github"},
+            }
+        ),
     },
 )
-"""What the registry's schema of 2025-12-11 asks of the fields that are used here, and that no others are."""
+"""What the registry's schema of 2025-12-11, and the registry itself, ask of the fields that are used here; no others
+are."""
 
 
 @pytest.fixture
@@ -129,11 +145,67 @@ def test_the_registrys_entry_is_valid_and_the_readme_carries_its_mark() -> None:
     assert f"<!-- mcp-name: {entry['name']} -->" in (ROOT / "README.md").read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("name",), "io.github.somebody"),
+        (("name",), "io.github.somebody/a/b"),
+        (("name",), "io.github.somebody/a b"),
+        (("name",), f"io.github.somebody/{'x' * 200}"),
+        (("name",), None),
+        (("description",), ""),
+        (("description",), "x" * 101),
+        (("description",), None),
+        (("version",), "^1.2.3"),
+        (("version",), "1.x"),
+        (("version",), None),
+        (("title",), ""),
+        (("title",), "x" * 101),
+        (("repository", "url"), "github.com/somebody/x"),
+        (("repository", "source"), None),
+        (("packages", 0, "registryType"), None),
+        (("packages", 0, "identifier"), None),
+        (("packages", 0, "version"), "latest"),
+        (("packages", 0, "version"), ">=1.2.3"),
+        (("packages", 0, "registryBaseUrl"), "https://pypi.example"),
+        (("packages", 0, "transport"), None),
+        (("packages", 0, "transport", "type"), "pipe"),
+        (("packages", 0, "transport"), {"type": "streamable-http"}),
+        (("packages", 0, "environmentVariables", 0, "name"), None),
+        (("packages", 0, "environmentVariables", 0, "isSecret"), "yes"),
+        (("packages", 0, "environmentVariables", 1, "choices"), "auto"),
+        (("packages", 0, "environmentVariables", 1, "default"), 1),
+        (("packages", 0, "environmentVariables", 2, "format"), "path"),
+        (("packages", 1, "fileSha256"), None),
+        (("packages", 1, "fileSha256"), "A" * 64),
+        (("packages", 1, "identifier"), "https://files.example/x.mcpb"),
+    ],
+    ids=str,
+)
+def test_what_the_registry_refuses_is_refused_here(path: tuple[str | int, ...], value: object, copy: Path) -> None:
+    """Each rule of the official schema and of the registry on the fields that are used. None: the field is missing."""
+    bundle = copy / "x.mcpb"
+    bundle.write_bytes(b"a bundle")
+    release.set_repository("Somebody/runtype-mcp", copy)
+    entry = release.server_json(bundle, copy)
+    jsonschema.validate(entry, REGISTRY)
+    place: Any = entry
+    for step in path[:-1]:
+        place = place[step]
+    if value is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(entry, REGISTRY)
+
+
 def test_the_registry_asks_for_settings_that_exist_with_their_defaults_and_choices() -> None:
     (package,) = read("server.json")["packages"]
     for asked in package["environmentVariables"]:
         if "default" in asked:
             assert VARIABLES[asked["name"]].default == f"`{asked['default']}`"
+            assert asked["default"] in asked.get("choices", [asked["default"]])
         for choice in asked.get("choices", []):
             Settings.from_env({asked["name"]: choice})
         assert asked.get("isSecret", False) is (asked["name"] == "RUNTYPE_API_KEY")
@@ -142,7 +214,7 @@ def test_the_registry_asks_for_settings_that_exist_with_their_defaults_and_choic
 def test_the_bundle_joins_the_entry_under_the_address_and_checksum_of_its_file(copy: Path) -> None:
     bundle = copy / "runtype-mcp-1.0.0.mcpb"
     bundle.write_bytes(b"a bundle")
-    with pytest.raises(release.ReleaseError, match="run the command `repository` first"):
+    with pytest.raises(release.ReleaseError, match="repository is not set"):
         release.server_json(bundle, copy)
     release.set_repository("Somebody/runtype-mcp", copy)
     entry = release.server_json(bundle, copy)
@@ -178,6 +250,8 @@ def test_a_release_needs_its_version_its_date_its_owner_and_its_mark(copy: Path)
             release.check(tag, owner, copy)
         return str(found.value)
 
+    assert "GitHub repository is not set. Run `python -m scripts.release repository OWNER/NAME` first." in problem()
+    release.set_repository("Else/runtype-mcp", copy)
     assert "The tag is v9.9.9" in problem("v9.9.9")
     assert "no dated heading" in problem()
     changes = copy / "CHANGELOG.md"
@@ -311,4 +385,4 @@ def test_the_command_says_what_is_wrong_and_ends_with_1(capsys: pytest.CaptureFi
     assert release.main(["version", "latest"]) == 1
     assert capsys.readouterr().err.startswith("A version looks like")
     assert release.main(["check", "v9.9.9", "somebody"]) == 1
-    assert "The tag is v9.9.9" in capsys.readouterr().err
+    assert "Nothing can be released: the project's GitHub repository is not set." in capsys.readouterr().err
