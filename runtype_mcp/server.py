@@ -26,8 +26,8 @@ from runtype_mcp.identity import Identity, StaticKey
 from runtype_mcp.observer import SILENT, Observer
 from runtype_mcp.settings import Settings, SettingsError
 from runtype_mcp.storage.audit_log import AuditLog
-from runtype_mcp.storage.sqlite_state import SqliteState
-from runtype_mcp.storage.state import MemoryState, State
+from runtype_mcp.storage.opening import open_state
+from runtype_mcp.storage.state import State
 from runtype_mcp.tools import FOR_A_SECOND_PERSON, SPECS
 from runtype_mcp.tools.completions import complete
 from runtype_mcp.tools.pipeline import build_tool
@@ -127,14 +127,14 @@ def build_server(
 
     Args:
         settings: what the operator decided.
-        state: what is kept, and shared with other servers; files of this user if it is not given.
+        state: what is kept, and shared with other servers; what the settings say if it is not given.
         key: the API key that the settings name, made of them if it is not given.
         identity: who calls; everybody is that key if it is not given.
         extensions: what is added to the protocol, beside the page of MCP Apps.
         pages: whether a browser on this machine may show a person what waits for approval. Only for one client, which
             is on this machine too.
         processes: how many answer the same clients. More than one share what they showed to whom.
-        request_state_keys: seal what clients of the newer protocol bring back; a key of this process if none are given.
+        request_state_keys: where the settings name none: they seal what clients of the newer protocol bring back.
         observer: is told of each call, and of each request to the API.
         sleep: waits a number of seconds; tests pass one that does not.
 
@@ -147,7 +147,8 @@ def build_server(
             "RUNTYPE_MCP_APPROVAL cannot be second-person here: this server does not tell people apart. "
             "Use a server for a team, or another policy."
         )
-    state = state or _state(settings, processes)
+    state = state or open_state(settings.redis_url, settings.state_dir, shared_reads=processes > 1)
+    keys = settings.request_state_keys or request_state_keys
     served: list[ApprovalPages] = []
 
     def approval_pages() -> ApprovalPages:
@@ -187,7 +188,8 @@ def build_server(
         log_level=settings.log_level,
         lifespan=lifespan,
         extensions=[page_extension(), *extensions],
-        request_state_security=RequestStateSecurity(keys=request_state_keys) if request_state_keys else None,
+        # Without keys, each process has one of its own: a question is then answered where it was asked.
+        request_state_security=RequestStateSecurity(keys=keys) if keys else None,
         cache_hints=dict.fromkeys(_STABLE, CacheHint(ttl_ms=3_600_000, scope="private")),
     )
     add_resources(server, settings, server.current_context)
@@ -228,8 +230,3 @@ def _client(settings: Settings, sleep: Callable[[float], Awaitable[None]], obser
         sleep=sleep,
         observer=observer,
     )
-
-
-def _state(settings: Settings, processes: int) -> State:
-    # Where one process answers a client, a file for what it was shown would only cost.
-    return SqliteState(settings.state_dir, shared_reads=processes > 1) if settings.state_dir else MemoryState()

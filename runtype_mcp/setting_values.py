@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import os
 import re
+from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
 
 from runtype_mcp.environment import bearer, can_log_to, is_client_token
 from runtype_mcp.policy.redaction import contains_secret
+from runtype_mcp.policy.redis_url import checked_redis_url
 
 _PLACEHOLDER = re.compile(r"(?i)your[-_]?(api[-_]?)?key|[<>${}]|\.\.\.|^bearer$")
 
@@ -71,6 +73,25 @@ def networks(raw: str | tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(ip_network(network)) for network in networks)
     except ValueError:
         raise ValueError("must be addresses or networks such as 10.0.0.0/8, separated by commas.") from None
+
+
+def redis_url(raw: str) -> str:
+    url = checked_redis_url(raw)
+    if find_spec("redis") is None:
+        raise ValueError("needs a package that is not installed: pip install 'runtype-mcp[team]'.")
+    return url
+
+
+def request_state_keys(raw: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The keys of a ring. The SDK makes its keys of them, and wants 32 bytes of each."""
+    parts = re.split(r"[,\s]+", raw) if isinstance(raw, str) else raw
+    keys = tuple(filter(None, parts))
+    if not keys or len(set(keys)) < len(keys) or any(len(key.encode()) < 32 for key in keys):
+        raise ValueError(
+            "must be keys of 32 or more random characters each, separated by commas, none of them twice: "
+            "`openssl rand -hex 32` makes one."
+        )
+    return keys
 
 
 def checked_key(raw: str) -> str:

@@ -85,6 +85,20 @@ VARIABLES = {
     "RUNTYPE_MCP_STATE_DIR": Row(
         "state_dir", "the user's state directory", "what your servers share: waiting approvals, who acts on what"
     ),
+    "RUNTYPE_MCP_REDIS_URL": Row(
+        "redis_url", "none", "a Redis that the servers of a team share instead: `redis://`, `rediss://` or `unix://`"
+    ),
+    "RUNTYPE_MCP_REDIS_URL_FILE": Row(
+        "redis_url_file", "none", "a file that holds it, where `RUNTYPE_MCP_REDIS_URL` is not set"
+    ),
+    "RUNTYPE_MCP_REQUEST_STATE_KEYS": Row(
+        "request_state_keys",
+        "one of each process",
+        "keys that seal questions to people, the same for all servers, with commas: the first seals, all open",
+    ),
+    "RUNTYPE_MCP_REQUEST_STATE_KEYS_FILE": Row(
+        "request_state_keys_file", "none", "a file that holds them, where `RUNTYPE_MCP_REQUEST_STATE_KEYS` is not set"
+    ),
     "RUNTYPE_MCP_MAX_REQUESTS": Row(
         "max_requests", "`512`", "over HTTP: requests that one process answers at the same time, and open streams"
     ),
@@ -101,6 +115,8 @@ VARIABLES = {
 }
 CALLERS_TOKEN = "RUNTYPE_MCP_TOKEN"  # noqa: S105  # a name
 """The variable of a bearer token for a server that `runtype-mcp call --url` calls. Servers do not read it."""
+_FROM_FILES = ("RUNTYPE_MCP_REDIS_URL", "RUNTYPE_MCP_REQUEST_STATE_KEYS")
+"""What may be in a file, as secrets are mounted into containers: NAME_FILE says in which."""
 _RENAMED = {"RUNTYPE_MCP_FRONT": "RUNTYPE_MCP_FAST_START"}
 _SYNONYMS = {"KEY": "RUNTYPE_API_KEY", "URL": "RUNTYPE_BASE_URL", "APIURL": "RUNTYPE_BASE_URL"}
 
@@ -136,6 +152,12 @@ class Settings(BaseModel):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "WARNING"
     log_format: Annotated[Literal["text", "json"], _LOWER] = "text"
     state_dir: Annotated[Path, BeforeValidator(values.absolute)] | None = None
+    redis_url: Annotated[str, BeforeValidator(values.redis_url)] | None = Field(default=None, repr=False)
+    redis_url_file: Annotated[Path, BeforeValidator(values.absolute)] | None = None
+    request_state_keys: Annotated[tuple[str, ...], BeforeValidator(values.request_state_keys)] | None = Field(
+        default=None, repr=False
+    )
+    request_state_keys_file: Annotated[Path, BeforeValidator(values.absolute)] | None = None
     max_requests: Annotated[int, BeforeValidator(values.count)] = 512
     metrics: bool = False
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(values.networks)] | None = None
@@ -152,7 +174,8 @@ class Settings(BaseModel):
         environ = os.environ if environ is None else environ
         _refuse_unknown(environ)
         usual = {"files_root": default_files_root(environ), "state_dir": default_state_dir(environ)}
-        read = {VARIABLES[name].field: value for name, value in usable(environ).items() if name in VARIABLES}
+        given_here = _with_files(usable(environ))
+        read = {VARIABLES[name].field: value for name, value in given_here.items() if name in VARIABLES}
         given = {field: value for field, value in flags.items() if value is not None}
         if "profile" in given:
             # Who names an account on the command line means it, whatever key the shell happens to hold.
@@ -212,6 +235,11 @@ class Settings(BaseModel):
             return "RUNTYPE_API_KEY"
         return "RUNTYPE_API_KEY_FILE" if self.api_key_file else f"profile '{self.profile}' of runtype-mcp login"
 
+    @property
+    def shares_state(self) -> bool:
+        """Whether what is kept can be seen by other processes: an approval in a terminal, for example."""
+        return self.redis_url is not None or self.state_dir is not None
+
     def approval_for(self, environment: str) -> Approval:
         """The policy for a token's environment. What is not `test` counts as live."""
         return self.approval if environment == "test" else self.approval_live or self.approval
@@ -241,6 +269,20 @@ class Settings(BaseModel):
                 raise SettingsError(f"RUNTYPE_MCP_TOOLS: no tool matches '{pattern}'{_nearest(pattern, names)}")
         if not any(map(self.allows_tool, names)):
             raise SettingsError("RUNTYPE_MCP_TOOLS leaves no tool to offer.")
+
+
+def _with_files(given: dict[str, str]) -> dict[str, str]:
+    """Also what is in files. A variable wins over its file."""
+    for name in _FROM_FILES:
+        if name in given or (path := given.get(f"{name}_FILE")) is None:
+            continue
+        try:
+            given = given | {name: Path(path).expanduser().read_text().strip()}
+        except (OSError, ValueError, RuntimeError):
+            raise SettingsError(f"{name}_FILE does not name a file that can be read as text.") from None
+        if not given[name]:
+            raise SettingsError(f"{name}_FILE names a file that holds nothing.")
+    return given
 
 
 def _nearest(given: str, names: Iterable[str]) -> str:

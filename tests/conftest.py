@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.redis_server import RedisServer, redis_server
 from tests.support import ERAS, Api, SwappableApp, running
 
 # Python that a test starts imports the installed package, and not that of the checkout which it starts in.
@@ -45,6 +46,20 @@ def api(_staged: tuple[SwappableApp, str]) -> Api:
     """An empty sandbox over HTTP. `api.seeded()` fills it."""
     stage, url = _staged
     return Api(url, stage).install()
+
+
+@pytest.fixture(scope="session")
+def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(_redis: RedisServer) -> RedisServer:
+    """An empty Redis server, which several tests use one after the other: none stops it."""
+    with _redis.client() as client:
+        client.flushall()
+    return _redis
 
 
 @pytest.fixture(params=ERAS)

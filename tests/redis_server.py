@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as CannotConnect
 
 from tests.processes import TIMEOUT, until
@@ -41,6 +42,8 @@ class RedisServer:
         try:
             with self.client() as client:
                 return bool(client.ping())
+        except AuthenticationError:  # it wants a password
+            return True
         except CannotConnect:
             return False
 

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     },
     "http": {
         *("runtype_mcp", "server", "listen", "tools", "storage", "api", "identity", "credentials", "settings"),
-        *("errors", "logs", "observer"),
+        *("errors", "logs", "observer", "policy"),
     },
     "stdio": {"runtype_mcp", "server", "credentials", "settings", "environment"},
     "hosts": {"runtype_mcp", "storage"},
@@ -76,7 +76,7 @@ READS_OR_WRITES = {
 }
 LOADED_LATE = {
     *("sqlite3", "filelock", "publicsuffixlist", "stamina", "tenacity", "jsonschema", "rich", "shtab", "webbrowser"),
-    *("tomlkit", "ruamel", "prometheus_client"),
+    *("tomlkit", "ruamel", "redis", "prometheus_client"),
     *("runtype_mcp.console.browser_pages", "runtype_mcp.console.app", "runtype_mcp.console.browser"),
 }
 """What a start must not wait for: each is imported by the first call that needs it."""

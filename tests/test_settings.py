@@ -80,6 +80,8 @@ def test_the_project_that_the_host_names_is_where_env_files_are_written(tmp_path
         ("RUNTYPE_MCP_SECRETS", "file", "file"),
         ("RUNTYPE_MCP_TOOLS", "list_*, !*_value ,", ("list_*", "!*_value")),
         ("RUNTYPE_MCP_STATE_DIR", "/some/state", Path("/some/state")),
+        ("RUNTYPE_MCP_REDIS_URL", "redis://:word@host:6379/1", "redis://:word@host:6379/1"),
+        ("RUNTYPE_MCP_REQUEST_STATE_KEYS", f"{'a' * 32}, {'b' * 40},", ("a" * 32, "b" * 40)),
         ("RUNTYPE_BASE_URL", "https://api.runtype.com/", "https://api.runtype.com"),
         ("RUNTYPE_BASE_URL", "https://api.runtype.com/v1/", "https://api.runtype.com"),
         ("RUNTYPE_BASE_URL", "https://API.runtype.com:8443/v1", "https://api.runtype.com:8443"),
@@ -99,6 +101,11 @@ SECONDS = "must be a number of seconds from 0.1 to 600."
 CHARACTERS = "holds spaces or characters that no key has: paste the key again."
 PLACEHOLDER = "holds the placeholder of an example: put your own key in its place."
 PATTERNS = "must be tool names or patterns, separated by commas; '!' before one excludes it."
+REDIS = "must be redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH"
+RING = (
+    "must be keys of 32 or more random characters each, separated by commas, none of them twice: "
+    "`openssl rand -hex 32` makes one."
+)
 POLICIES = "must be 'auto', 'human', 'second-person', 'flag' or 'deny'"
 
 
@@ -129,6 +136,14 @@ POLICIES = "must be 'auto', 'human', 'second-person', 'flag' or 'deny'"
             "https://user@api.runtype.com", "https://:password@api.runtype.com", "https://api.runtype.com?x=1",
             "https://api.runtype.com#x", "https://api.runtype.com:99999", "https://api.runtype.com:0",
             "https://evil.example\\.runtype.com", "https://api.runtype\u3002com",
+        )),
+        ("RUNTYPE_MCP_REDIS_URL", "host:6379", f"{REDIS}."),
+        *(("RUNTYPE_MCP_REQUEST_STATE_KEYS", raw, RING) for raw in (",", "a" * 31, f"{'a' * 32},{'a' * 32}")),
+        *((f"RUNTYPE_MCP_{name}_FILE", "/no/such/file", "does not name a file that can be read as text.") for name in (
+            "REDIS_URL", "REQUEST_STATE_KEYS",
+        )),
+        *((f"RUNTYPE_MCP_{name}_FILE", "/dev/null", "names a file that holds nothing.") for name in (
+            "REDIS_URL", "REQUEST_STATE_KEYS",
         )),
         ("RUNTYPE_API_KEY", "two words", CHARACTERS),
         ("RUNTYPE_API_KEY", "rt_live_\u201c0a1b\u201d", CHARACTERS),
@@ -299,6 +314,21 @@ def test_settings_cannot_be_changed_afterwards_and_their_repr_has_no_key() -> No
     with pytest.raises(ValidationError):
         settings.approval = "flag"  # type: ignore[misc]  # that is the point
     assert KEY not in repr(settings)
+
+
+def test_secrets_may_be_in_files_and_a_variable_wins_over_its_file(tmp_path: Path) -> None:
+    url, ring = tmp_path / "url", tmp_path / "ring"
+    url.write_text("redis://:word@host\n")
+    ring.write_text(f"{'a' * 32}\n{'b' * 32}\n")
+    files = {"RUNTYPE_MCP_REDIS_URL_FILE": str(url), "RUNTYPE_MCP_REQUEST_STATE_KEYS_FILE": str(ring)}
+    settings = read(files)
+    assert settings.redis_url == "redis://:word@host"
+    assert settings.request_state_keys == ("a" * 32, "b" * 32)
+    assert "word" not in repr(settings)
+    assert "aaa" not in repr(settings)
+    assert read(files | {"RUNTYPE_MCP_REDIS_URL": "redis://other"}).redis_url == "redis://other"
+    url.write_text("word")
+    assert refusal(files) == f"RUNTYPE_MCP_REDIS_URL {REDIS}."
 
 
 def test_the_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

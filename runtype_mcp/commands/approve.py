@@ -21,7 +21,7 @@ from runtype_mcp.person import person
 from runtype_mcp.policy.sanitize import names_match, sanitize_line
 from runtype_mcp.results import Summary, compact, one_line
 from runtype_mcp.settings import Settings
-from runtype_mcp.storage.sqlite_state import SqliteState
+from runtype_mcp.storage.opening import open_state
 from runtype_mcp.storage.state import State
 from runtype_mcp.storage.tickets import StateError, Ticket
 
@@ -44,9 +44,9 @@ def approve(settings: Settings, code: str) -> int:
 
 
 def _with_state(settings: Settings, act: Callable[[State], int]) -> int:
-    if settings.state_dir is None:
+    if not settings.shares_state:
         return failed("Approvals are kept in a home directory, and there is none: set RUNTYPE_MCP_STATE_DIR.")
-    state = SqliteState(settings.state_dir)
+    state = open_state(settings.redis_url, settings.state_dir)
     try:
         return act(state)
     except StateError as exc:

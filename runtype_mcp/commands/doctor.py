@@ -6,9 +6,10 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from runtype_mcp import __version__
 from runtype_mcp.commands.finding import Finding
@@ -21,17 +22,24 @@ from runtype_mcp.credentials import ApiKey, config_dir
 from runtype_mcp.environment import usable, user_folder
 from runtype_mcp.errors import ClientTokenError
 from runtype_mcp.hosts.launch import Machine
+from runtype_mcp.policy.redis_url import shown_redis_url
 from runtype_mcp.server import build_server
 from runtype_mcp.settings import VARIABLES, Settings, SettingsError
+from runtype_mcp.storage.opening import open_state
+from runtype_mcp.storage.state import StateError
 
 _SHOWN = ("mcp", "httpx2", "pydantic")
-_EXTRAS = ("keyring",)
+_EXTRAS = ("keyring", "redis")
 _PROJECT = (
     *(".git", ".hg", "package.json", "pyproject.toml", "composer.json", "Gemfile", "go.mod", "Cargo.toml", "deno.json"),
     *("index.html", "wp-config.php", "requirements.txt", "pubspec.yaml", "Package.swift"),
 )
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "dim"}
-_SECRET = ("api_key",)
+_SECRET: dict[str, Callable[[Any], str]] = {
+    "api_key": shown,
+    "redis_url": shown_redis_url,
+    "request_state_keys": lambda keys: f"{len(keys)} keys, which are not shown",
+}
 
 
 def doctor(flags: Mapping[str, object], *, as_json: bool) -> int:
@@ -62,7 +70,8 @@ async def _checked(flags: Mapping[str, object]) -> tuple[list[Finding], bool]:
     outside, hosts = await asyncio.gather(_in_time(settings, broken.keys()), _hosts(seconds, has_browser))
     findings += outside
     if settings is not None:
-        findings += [_files_root(settings), *_directories(settings), _browser(has_browser)]
+        findings += [_files_root(settings), await _state(settings), *_directories(settings)]
+        findings.append(_browser(has_browser))
     return [*findings, *hosts], bool(broken)
 
 
@@ -119,7 +128,7 @@ def _given(settings: Settings, flags: Mapping[str, object]) -> Iterable[Finding]
         if name not in environ and flags.get(row.field) is None:
             continue
         value = getattr(settings, row.field)
-        text = shown(value) if row.field in _SECRET and value else f"{value}"
+        text = _SECRET[row.field](value) if row.field in _SECRET and value else f"{value}"
         text = text.lower() if isinstance(value, bool) else text
         if settings.sandbox and row.field in ("api_key", "base_url"):
             text = "not used in the sandbox"
@@ -195,16 +204,28 @@ def _files_root(settings: Settings) -> Finding:
     return Finding("ok", "files root", f"{root} is a project: env files are written below it.")
 
 
-def _directories(settings: Settings) -> Iterable[Finding]:
-    state, environ = settings.state_dir, os.environ
-    if state is None:
+async def _state(settings: Settings) -> Finding:
+    """Whether what servers share can be kept."""
+    if settings.redis_url:
+        state = open_state(settings.redis_url, None)
+        try:
+            await state.write_epoch()
+        except StateError as exc:
+            return Finding("fail", "state", str(exc), "Correct RUNTYPE_MCP_REDIS_URL, or start that Redis.")
+        finally:
+            await state.aclose()
+        return Finding("ok", "state", f"{shown_redis_url(settings.redis_url)} answers.")
+    if settings.state_dir is None:
         what = "There is no home directory: approvals are kept in memory, so nobody can give one in a terminal."
-        yield Finding("warn", "state", what, "Set RUNTYPE_MCP_STATE_DIR.")
-    elif problem := _unwritable(state):
-        what = f"{state} cannot hold the state: {problem}. Calls that ask a person fail."
-        yield Finding("fail", "state", what, "Set RUNTYPE_MCP_STATE_DIR to a folder of your own.")
-    else:
-        yield Finding("ok", "state", f"{state} can be written.")
+        return Finding("warn", "state", what, "Set RUNTYPE_MCP_STATE_DIR.")
+    if problem := _unwritable(settings.state_dir):
+        what = f"{settings.state_dir} cannot hold the state: {problem}. Calls that ask a person fail."
+        return Finding("fail", "state", what, "Set RUNTYPE_MCP_STATE_DIR to a folder of your own.")
+    return Finding("ok", "state", f"{settings.state_dir} can be written.")
+
+
+def _directories(settings: Settings) -> Iterable[Finding]:
+    environ = os.environ
     if settings.audit is None:
         yield Finding("ok", "audit", "No audit log is kept; RUNTYPE_MCP_AUDIT names one.")
     else:

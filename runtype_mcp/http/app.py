@@ -75,9 +75,9 @@ def create_app(
         hosts: names and addresses that clients may use beside those of this machine, as they stand in `Host`.
         scheme: `https` where the ASGI server speaks TLS itself.
         processes: how many processes serve this application at one address. A session lives in one, so with more
-            than one there are none, and a client of the older protocol cannot show forms.
-        request_state_keys: seal what clients of the newer protocol bring back, 32 random bytes or more each; the first
-            one seals, and each opens. Several processes need the same ones.
+            than one, or with a Redis, there are none, and a client of the older protocol cannot show forms.
+        request_state_keys: where the settings name none: they seal what clients of the newer protocol bring back, 32
+            random bytes or more each. Several processes need the same ones.
 
     Raises:
         SettingsError: the settings contradict each other, or name what does not exist.
@@ -85,7 +85,7 @@ def create_app(
     from_environment = settings is None
     settings = settings or Settings.from_env()
     check_settings(settings, processes)
-    if processes > 1 and not request_state_keys:
+    if processes > 1 and not (request_state_keys or settings.request_state_keys):
         raise SettingsError("Several processes need the same request_state_keys: one goes on where another asked.")
     settings = settings.model_copy(update={"files_root": None})  # the caller's project is on another machine
     key = key or ApiKey(settings)
@@ -97,7 +97,7 @@ def create_app(
         settings, key=key, processes=processes, request_state_keys=request_state_keys, observer=telemetry
     )
     inner: ASGIApp = server.streamable_http_app(
-        stateless_http=processes > 1,
+        stateless_http=processes > 1 or settings.redis_url is not None,
         max_request_body_size=MAX_BODY,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # `KnownHosts` does it
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runtype_mcp.credentials import ApiKey
 from runtype_mcp.errors import ClientTokenError
+from runtype_mcp.policy.redis_url import shown_redis_url
 from runtype_mcp.server import specs_for
 from runtype_mcp.settings import Settings, SettingsError
 from runtype_mcp.tools.resources import describe
@@ -70,7 +71,12 @@ def check_settings(settings: Settings, processes: int) -> None:
             "Each worker would have a sandbox of its own. "
             "Start `runtype-mcp sandbox`, and name its address with --base-url."
         )
-    if processes > 1 and settings.state_dir is None:
+    if settings.redis_url and not settings.request_state_keys:
+        raise SettingsError(
+            "Servers that share a Redis must share keys for questions to people too: set "
+            "RUNTYPE_MCP_REQUEST_STATE_KEYS, to the same everywhere. `openssl rand -hex 32` makes one."
+        )
+    if processes > 1 and not settings.shares_state:
         raise SettingsError("Several workers must share what they know: set RUNTYPE_MCP_STATE_DIR to a directory.")
 
 
@@ -136,5 +142,7 @@ def _callers(listening: Listening) -> str:
 
 
 def _state(settings: Settings, listening: Listening) -> str:
+    if settings.redis_url:
+        return shown_redis_url(settings.redis_url)
     where = str(settings.state_dir or "in memory, until the server ends")
     return f"{where}; {listening.workers} workers share it" if listening.workers > 1 else where

@@ -22,7 +22,7 @@ import anyio
 import anyio.to_thread
 
 from runtype_mcp.storage import files
-from runtype_mcp.storage.state import PATIENCE, State, bounded_wait
+from runtype_mcp.storage.state import PATIENCE, HeldLock, State, bounded_wait
 from runtype_mcp.storage.store import MemoryStore, Store
 from runtype_mcp.storage.tickets import TTL, StateError
 
@@ -89,19 +89,19 @@ class SqliteState(State):
                 return work(_Rows(db, now))
 
     @asynccontextmanager
-    async def lock(self, key: str) -> AsyncIterator[None]:
+    async def lock(self, key: str) -> AsyncIterator[HeldLock]:
         # A file for each token ever named would fill the directory, and a file that somebody may be waiting for
         # cannot be unlinked. So keys share 4,096 files, and two keys that meet in one wait for each other.
         name = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:3]
         async with AsyncExitStack() as stack:
             with bounded_wait(self._patience):
-                await stack.enter_async_context(super().lock(key))
+                lock = await stack.enter_async_context(super().lock(key))
                 pause = 0.005
                 while (held := self._try_lock(name)) is None:
                     await anyio.sleep(pause)
                     pause = min(0.1, pause * 1.5)
                 stack.callback(held.release)
-            yield
+            yield lock
 
     def _try_lock(self, name: str) -> BaseFileLock | None:
         from filelock import FileLock, Timeout
@@ -195,6 +195,8 @@ class SqliteState(State):
 
 class _Rows:
     """The store of one step."""
+
+    first_count = 0  # who can delete the file may also put an older one in its place
 
     def __init__(self, db: Connection, now: float) -> None:
         self._db, self._now = db, now

@@ -38,6 +38,18 @@ _FOREVER = float("inf")
 logger = logging.getLogger("runtype_mcp")
 
 
+class HeldLock:
+    """A lock that a call holds."""
+
+    async def ensure_held(self) -> None:
+        """Make sure, right before a write, that nobody else has the lock.
+
+        Raises:
+            StateError: somebody else may have it.
+        """
+        # A lock in a process, or on a file, is held until its holder lets go or dies.
+
+
 class State(ABC):
     """Every method may be called by any number of tasks and processes at the same time.
 
@@ -125,14 +137,14 @@ class State(ABC):
         return await self._step(work, change=True, durable=False)
 
     async def approvals_used(self, digest: str) -> int:
-        """How many approvals of exactly this plan were used."""
-        return await self._step(lambda store: int(store.get("used", digest) or 0), change=False)
+        """How many approvals of exactly this plan were used, counted from a number that is fixed while none is lost."""
+        return await self._step(lambda store: int(store.get("used", digest) or store.first_count), change=False)
 
     async def use_approval(self, digest: str, used: int) -> bool:
         """Use one approval of this plan. False if not exactly `used` of them were used before: it is used already."""
 
         def work(store: Store) -> bool:
-            if (store.get("used", digest) or 0) != used:
+            if (store.get("used", digest) or store.first_count) != used:
                 return False
             store.put("used", digest, used + 1, self._now() + _DAY)
             return True
@@ -254,8 +266,10 @@ class State(ABC):
         return result
 
     @asynccontextmanager
-    async def lock(self, key: str) -> AsyncIterator[None]:
+    async def lock(self, key: str) -> AsyncIterator[HeldLock]:
         """Hold `key` alone: one call at a time acts on a token. A holder that dies lets go.
+
+        Where locks can be lost while they are held, `ensure_held` of what this gives finds out.
 
         Raises:
             StateError: it was not to be had in time; nothing was changed.
@@ -264,7 +278,7 @@ class State(ABC):
         with bounded_wait(self._patience):
             await lock.acquire()
         try:
-            yield
+            yield HeldLock()
         finally:
             lock.release()
 

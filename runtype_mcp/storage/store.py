@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+LISTED = ("ticket", "card")
+"""The kinds whose values are few, and are asked for by `items`."""
+
 
 class Store(Protocol):
     """JSON values by kind and key, during one step that happens as a whole or not at all."""
+
+    @property
+    def first_count(self) -> int:
+        """What counts begin with: another number once the store has lost its memory, where it can."""
 
     def get(self, kind: str, key: str) -> Any:
         """The value; None if there is none."""
@@ -16,7 +23,7 @@ class Store(Protocol):
         """The values that there are of these keys."""
 
     def items(self, kind: str) -> dict[str, Any]:
-        """All values of a kind."""
+        """All values of one of the kinds `LISTED`."""
 
     def put(self, kind: str, key: str, value: Any, expires: float) -> None:
         """Keep a value, which may be dropped from `expires` (unix seconds) on."""
@@ -27,6 +34,8 @@ class Store(Protocol):
 
 class MemoryStore:
     """A store without a disk."""
+
+    first_count = 0
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], tuple[Any, float]] = {}

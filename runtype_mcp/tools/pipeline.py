@@ -148,14 +148,26 @@ class GuardedTool(Tool):
             return await self.spec.run(args, context, plan)
         # One call at a time acts on a token, or makes one of a name, over all servers that share the state.
         key = f"{context.caller.account} {plan.token.id if plan.token else f'{plan.environment} {plan.name}'}"
-        async with context.state.lock(key):
-            plan = await self._planned_again(context, args, plan, decided.approval)
-            await self._record(context, "started", decided._replace(plan=plan))  # first: nothing is written unrecorded
-            await context.state.advance_write_epoch()
-            try:
-                return await self.spec.run(args, context, plan)
-            finally:
+        answer: results.Result | ClientTokenError | None = None
+        try:
+            async with context.state.lock(key) as lock:
+                plan = await self._planned_again(context, args, plan, decided.approval)
+                # First, because nothing is written unrecorded.
+                await self._record(context, "started", decided._replace(plan=plan))
                 await context.state.advance_write_epoch()
+                await lock.ensure_held()  # last: what takes long is behind us
+                try:
+                    answer = await _caught(self.spec, self.spec.run(args, context, plan), may_have_written=True)
+                finally:
+                    await context.state.advance_write_epoch()
+        except StateError:
+            if answer is None:
+                raise
+            # What was done at the API stands, and is told. Only others may have read the token too early.
+            logger.warning("The end of %s could not be told to other servers.", context.id, exc_info=True)
+        if isinstance(answer, ClientTokenError):
+            raise answer
+        return answer
 
     async def _planned_again(self, context: ToolContext, args: Arguments, plan: Plan, approval: str) -> Plan:
         """The plan on the token as it is now, if that may be another than the one that was decided on."""

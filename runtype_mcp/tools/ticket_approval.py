@@ -163,7 +163,7 @@ async def requested(context: ToolContext, plan: Plan) -> Ticket:
 
 async def refuse_with_ticket(context: ToolContext, plan: Plan) -> Verdict:
     """A code under which a person can approve this call, in this state, outside the conversation."""
-    if context.settings.state_dir is None:
+    if not context.settings.shares_state:
         return denied("There is no place where approvals could be given.", "Tell the operator: RUNTYPE_MCP_STATE_DIR.")
     ticket = await requested(context, plan)
     return waiting(

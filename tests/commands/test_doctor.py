@@ -24,6 +24,7 @@ from tests.faults import proxy as faults
 from tests.faults.proxy import Exchange, Proxy, proxying
 from tests.faults.tls import signed_by
 from tests.processes import TIMEOUT, environment, on_terminal, run
+from tests.redis_server import redis_server
 from tests.support import Api, running
 
 pytestmark = pytest.mark.anyio
@@ -509,3 +510,18 @@ def test_a_folder_that_is_no_project_is_told(
         "elsewhere": f"{tmp_path / 'elsewhere'} does not look like a project: none of the usual files is in it.",
     }
     assert found["files root"] == f"warn: {says[folder]} Set RUNTYPE_MCP_FILES_ROOT to your project's folder."
+
+
+def test_a_redis_that_answers_is_told_without_its_password_and_so_is_one_that_does_not(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    keys = {"RUNTYPE_MCP_REQUEST_STATE_KEYS": "a" * 32}
+    with redis_server(tmp_path / "redis", "--requirepass", "word") as server:
+        url = server.url.replace("unix://", "unix://:word@")
+        found = report(environ | keys | {"RUNTYPE_MCP_REDIS_URL": url})
+        wrong = report(environ | {"RUNTYPE_MCP_REDIS_URL": url.replace("word", "another")})
+    assert found["state"] == f"ok: {server.url.replace('unix://', 'unix://:***@')} answers."
+    assert "1 keys, which are not shown" in found["settings"]
+    assert wrong["state"].startswith("fail: What the servers share could not be used")
+    for told in (found, wrong):
+        assert not any(secret in str(told.found) for secret in (":word@", ":another@", "a" * 32))

@@ -9,14 +9,16 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from runtype_mcp.storage.last_reads import MAX_READS
+from runtype_mcp.storage.redis_state import RedisState
 from runtype_mcp.storage.sqlite_state import SqliteState
 from runtype_mcp.storage.state import MemoryState, State, StateError
+from tests.processes import TIMEOUT
 from tests.storage.test_tickets import NOW, digest, request
 
 pytestmark = pytest.mark.anyio
 
 DAY = 24 * 3600
-KINDS = ("memory", "sqlite", "shared sqlite")
+KINDS = ("memory", "sqlite", "shared sqlite", "redis")
 
 
 class Clock:
@@ -39,11 +41,15 @@ async def open_state(
     opened: list[State] = []
     memory: State = MemoryState(now=clock, ttl=100, patience=0.05)
 
-    def open_state() -> State:
+    def open_state(patience: float = 0.05) -> State:
         if request.param == "memory":
             return memory
+        if request.param == "redis":
+            url = request.getfixturevalue("redis").url
+            opened.append(RedisState(url, now=clock, ttl=100, patience=patience))
+            return opened[-1]
         shared = request.param.startswith("shared")
-        opened.append(SqliteState(tmp_path / "state", now=clock, ttl=100, patience=0.05, shared_reads=shared))
+        opened.append(SqliteState(tmp_path / "state", now=clock, ttl=100, patience=patience, shared_reads=shared))
         return opened[-1]
 
     yield open_state
@@ -151,17 +157,19 @@ async def test_the_oldest_reads_are_forgotten_first() -> None:
 # Approvals that were used, and the write epoch
 
 
-async def test_an_approval_is_used_once(state: State) -> None:
+async def test_an_approval_is_used_once(open_state: Callable[[], State]) -> None:
+    one, other = open_state(), open_state()
     plan = digest("delete ct_1")
-    assert await state.approvals_used(plan) == 0
-    assert not await state.use_approval(plan, 1)
-    assert await state.use_approval(plan, 0)
-    assert not await state.use_approval(plan, 0)
-    assert await state.approvals_used(plan) == 1
-    assert await state.approvals_used(digest("another")) == 0
-    assert await state.use_approval(plan, 1)
+    first = await one.approvals_used(plan)
+    assert not await one.use_approval(plan, first + 1)
+    assert await one.use_approval(plan, first)
+    assert not await other.use_approval(plan, first)
+    assert await other.approvals_used(plan) == first + 1
+    assert await one.approvals_used(digest("another")) == first
+    assert await one.use_approval(plan, first + 1)
 
 
+@pytest.mark.parametrize("open_state", ["memory", "sqlite"], indirect=True)
 async def test_a_used_approval_is_forgotten_after_a_day(state: State, clock: Clock) -> None:
     assert await state.use_approval("a", 0)
     clock.time += DAY - 1
@@ -251,8 +259,8 @@ async def test_a_clock_that_is_set_back_and_put_right_brings_no_approval_back(st
 # Locks
 
 
-async def test_a_key_is_held_by_one_call_at_a_time(open_state: Callable[[], State]) -> None:
-    states = [open_state(), open_state()]
+async def test_a_key_is_held_by_one_call_at_a_time(open_state: Callable[..., State]) -> None:
+    states = [open_state(patience=TIMEOUT), open_state(patience=TIMEOUT)]
     held, most = 0, 0
 
     async def hold(state: State) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from runtype_mcp.storage.audit_log import rows
-from runtype_mcp.storage.state import MemoryState
+from runtype_mcp.storage.state import HeldLock, MemoryState, StateError
 from tests.confirmations import OTHER_SITE, SITE, put
 from tests.support import Api, McpClient, mcp_client, text_of
 
@@ -33,10 +35,11 @@ class _Held:
     def __init__(self, state: HeldState, inner: Any) -> None:
         self._state, self._inner = state, inner
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> HeldLock:
         self._state.waiting.set()
         await self._state.free.wait()
-        await self._inner.__aenter__()
+        lock: HeldLock = await self._inner.__aenter__()
+        return lock
 
     async def __aexit__(self, *exc: object) -> None:
         await self._inner.__aexit__(*exc)
@@ -105,6 +108,59 @@ async def test_two_servers_of_one_user_take_turns(api: Api, era: str) -> None:
             group.start_soon(add, (one, two)[number % 2], origin)
     # The first is an addition. Each later one would take the first's origin away, so it is refused or previewed.
     assert len(api.writes) == 1
+
+
+class LosingState(MemoryState):
+    """A state that is lost once a write has begun: the lock, or all of it."""
+
+    def __init__(self, *, lock: bool = False) -> None:
+        super().__init__()
+        self._lock, self._lost = lock, False
+
+    async def advance_write_epoch(self) -> None:
+        if self._lost:
+            raise StateError("The state is gone. Nothing was changed.")
+        self._lost = True
+        await super().advance_write_epoch()
+
+    @asynccontextmanager
+    async def lock(self, key: str) -> AsyncIterator[HeldLock]:
+        async with super().lock(key) as held:
+            yield LostLock() if self._lock else held
+
+
+class LostLock(HeldLock):
+    async def ensure_held(self) -> None:
+        raise StateError("Somebody else has the lock. Nothing was changed.")
+
+
+async def test_what_was_done_is_told_also_where_the_state_is_lost_in_the_middle(
+    api: Api, era: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = put(api.store)
+    async with mcp_client(api, era, None, LosingState()) as model:
+        result = await model.call("update_client_token", client_token=token, name="Renamed")
+    assert not result.is_error
+    assert "Renamed" in text_of(result)
+    assert len(api.writes) == 1
+    assert "could not be told to other servers" in caplog.text
+
+
+async def test_a_failed_write_is_told_as_such_also_where_the_state_is_lost_in_the_middle(api: Api, era: str) -> None:
+    token = put(api.store)
+    async with mcp_client(api, era, None, LosingState()) as model:
+        api.faults.add("status", method="PUT", status=400)
+        text = await model.text("update_client_token", client_token=token, name="Renamed")
+    assert "400" in text
+    assert "The state is gone" not in text
+
+
+async def test_who_has_lost_the_lock_does_not_write(api: Api, era: str) -> None:
+    token = put(api.store)
+    async with mcp_client(api, era, None, LosingState(lock=True)) as model:
+        text = await model.text("update_client_token", client_token=token, name="Renamed")
+    assert "Somebody else has the lock. Nothing was changed." in text
+    assert not api.writes
 
 
 # The audit log
