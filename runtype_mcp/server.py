@@ -208,8 +208,8 @@ def instructions(settings: Settings) -> str:
     return " ".join(
         [
             "Manages Runtype client tokens: the browser keys of embedded chat widgets.",
-            "A call that would break or expose something only previews until confirm and expected_name are given; get "
-            "the user's yes to the preview first.",
+            "A call that would break or expose something is only previewed until confirm and expected_name are given; "
+            "get the user's yes to the preview first.",
             *describe(settings),
         ]
     )

@@ -157,7 +157,7 @@ class Arguments(BaseModel):
 class Confirmable(Arguments):
     """Arguments of a gated tool."""
 
-    confirm: Confirm = Field(default=False, description="true, once the user agreed to the preview")
+    confirm: Confirm = Field(default=False, description="true once the user agreed to the preview")
 
 
 class NameConfirmed(Confirmable):
@@ -173,7 +173,7 @@ class Delivery(Arguments):
     env_file: Annotated[str, AfterValidator(_file_and_variable)] | None = Field(
         default=None, description="file:VARIABLE, such as .env:RUNTYPE_CLIENT_TOKEN"
     )
-    replace: bool = Field(default=False, description="Overwrite another token's value")
+    replace: bool = Field(default=False, description="Overwrite another token in the file")
 
     @model_validator(mode="after")
     def _says_where(self) -> Self:

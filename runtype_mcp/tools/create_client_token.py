@@ -92,7 +92,7 @@ async def plan(args: CreateClientToken, context: ToolContext) -> CreatePlan:
 
 async def create_client_token(args: CreateClientToken, context: ToolContext, plan: CreatePlan) -> results.SecretResult:
     """Create a client token, and get its value to embed. A name that exists is refused. Origins that let anybody in
-    only preview until confirm."""
+    are only previewed until confirm."""
     note = None
     try:
         made = await context.api.create_client_token(plan.request)

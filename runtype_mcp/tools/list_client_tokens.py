@@ -35,7 +35,7 @@ class ListClientTokens(Arguments):
     value_ends_with: Annotated[str, AfterValidator(_last_four)] | None = Field(
         default=None, description="Last 4 characters of a value somebody found"
     )
-    never_used: bool | None = Field(default=None, description="true for tokens without any use, false for used ones")
+    never_used: bool | None = Field(default=None, description="true for tokens never used, false for used ones")
     unused_since: date | None = Field(
         default=None,
         description="Last used before YYYY-MM-DD (UTC); if never used, created before it",

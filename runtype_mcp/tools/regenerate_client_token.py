@@ -37,7 +37,8 @@ async def plan(args: RegenerateClientToken, context: ToolContext) -> Plan:
 async def regenerate_client_token(
     args: RegenerateClientToken, context: ToolContext, plan: Plan
 ) -> results.SecretResult:
-    """Replace a leaked value. The old value stops working immediately, wherever it is embedded; settings stay."""
+    """Replace a client token's leaked value. The old one stops working immediately, wherever it is embedded; settings
+    stay."""
     assert plan.token is not None
     before, note = plan.token, None
     own = await delivery.present_value(context, args, before)

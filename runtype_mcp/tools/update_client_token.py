@@ -108,8 +108,8 @@ async def plan(args: UpdateClientToken, context: ToolContext) -> Plan:
 
 
 async def update_client_token(args: UpdateClientToken, context: ToolContext, plan: Plan) -> results.UpdateResult:
-    """Change settings of a client token, live immediately. A change that would break what embeds it, or let more in,
-    only previews until confirm."""
+    """Change settings of a client token; they apply immediately. A change that would break what embeds it, or let
+    more in, is only previewed until confirm."""
     assert plan.token is not None
     before, change, note = plan.token, dict(plan.changes), None
     try:

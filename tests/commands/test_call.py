@@ -261,7 +261,7 @@ def test_help_tells_a_tools_arguments_with_their_descriptions(api: Api) -> None:
     code, out, _ = script(api, "delete_client_token", "--help")
     assert code == 0
     assert re.search(r"^client_token +text, needed +Token id or exact name$", out, re.M)
-    assert re.search(r"^confirm +true or false +true, once the user agreed to the preview$", out, re.M)
+    assert re.search(r"^confirm +true or false +true once the user agreed to the preview$", out, re.M)
     schema = json.loads(script(api, "delete_client_token", "--help", "--json")[1])
     assert schema["required"] == ["client_token"]
     code, out, _ = script(api, "--help")

@@ -327,8 +327,9 @@ def _gemini(project: Path, env: dict[str, str]) -> str:
 
 
 def _codex(project: Path, env: dict[str, str]) -> str:
-    """What its app server says: its `mcp list` starts no server."""
+    """What its app server says, where its `mcp list`, which starts no server, has it enabled too."""
     program = next((HOSTS / "node_modules/@openai").glob("codex-*/vendor/*/bin/codex"))
+    enabled = re.findall(r"^(\S+) .*\benabled\b", _run([program, "mcp", "list"], cwd=project, env=env).stdout, re.M)
     with subprocess.Popen(
         [program, "app-server"],
         cwd=project,
@@ -356,7 +357,9 @@ def _codex(project: Path, env: dict[str, str]) -> str:
         status = ask({"id": 3, "method": "mcpServerStatus/list", "params": which}).get("data", [])
         give_up.cancel()
         process.terminate()
-    return " ".join(f"{one['name']} {'connected' if one['tools'] else 'failed'}" for one in status)
+    connected = [one["name"] for one in status if one["tools"]]
+    names = sorted({*enabled, *(one["name"] for one in status)})
+    return " ".join(f"{name} {'connected' if name in connected and name in enabled else 'failed'}" for name in names)
 
 
 _LISTS = {"claude-code": _claude_code, "codex": _codex, "gemini": _gemini}
