@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.prompts import Prompt
 
 
 class _Framework(NamedTuple):
@@ -48,7 +51,19 @@ def _playbook(job: str, *steps: str) -> str:
 
 
 def add_prompts(server: MCPServer[None]) -> None:
-    @server.prompt(title="Rotate a client token without downtime")
+    for made in _prompts():
+        server.add_prompt(made)
+
+
+@cache
+def _prompts() -> list[Prompt]:
+    """All of them, made once: most of the time that it takes to make a server goes into these models."""
+    made: list[Prompt] = []
+
+    def prompt(*, title: str) -> Callable[[Callable[..., str]], None]:
+        return lambda function: made.append(Prompt.from_function(function, title=title))
+
+    @prompt(title="Rotate a client token without downtime")
     def rotate_client_token(client_token: str) -> str:
         """Replace a token while its pages keep working."""
         return _playbook(
@@ -62,7 +77,7 @@ def add_prompts(server: MCPServer[None]) -> None:
             "Only then delete_client_token on the old one.",
         )
 
-    @server.prompt(title="Respond to a leaked client token")
+    @prompt(title="Respond to a leaked client token")
     def respond_to_leak(client_token: str) -> str:
         """Stop the abuse of a value that became public where it should not be, and find out what was done with it."""
         return _playbook(
@@ -82,7 +97,7 @@ def add_prompts(server: MCPServer[None]) -> None:
             "harmless.",
         )
 
-    @server.prompt(title="Embed a chat widget")
+    @prompt(title="Embed a chat widget")
     def embed_chat_widget(agent: str, origin: str, framework: str = "script") -> str:
         """Create a token for one site, put it into the project, and place the widget: script, react, next or vite."""
         kind = next((name for name in ("next", "vite", "react") if name in framework.lower()), "script")
@@ -103,7 +118,7 @@ def add_prompts(server: MCPServer[None]) -> None:
             "the site's exact https origin, and target_alias live if releases are used.",
         )
 
-    @server.prompt(title="Debug a silent widget")
+    @prompt(title="Debug a silent widget")
     def debug_silent_widget(client_token: str, origin: str = "") -> str:
         """Find out why a chat widget does not answer."""
         where = f" on {origin!r}" if origin else ""
@@ -126,7 +141,7 @@ def add_prompts(server: MCPServer[None]) -> None:
             "Propose the one change that fixes it.",
         )
 
-    @server.prompt(title="Review conversations")
+    @prompt(title="Review conversations")
     def review_conversations(client_token: str) -> str:
         """See what visitors ask, and what looks like abuse."""
         return _playbook(
@@ -140,7 +155,7 @@ def add_prompts(server: MCPServer[None]) -> None:
             "If it is abuse, propose narrower allowed_origins or lower limits. Change nothing by yourself.",
         )
 
-    @server.prompt(title="Move a site to another domain")
+    @prompt(title="Move a site to another domain")
     def move_site(old_origin: str, new_origin: str) -> str:
         """Let a site's widgets work on its new domain before, during and after the move."""
         return _playbook(
@@ -155,7 +170,7 @@ def add_prompts(server: MCPServer[None]) -> None:
             f"list_client_tokens with allowed_origin {old_origin!r} again: nothing of the site should be left.",
         )
 
-    @server.prompt(title="Clean up client tokens")
+    @prompt(title="Clean up client tokens")
     def clean_up_client_tokens() -> str:
         """Stop, and later delete, what nobody uses, and narrow what is too open."""
         return _playbook(
@@ -168,3 +183,5 @@ def add_prompts(server: MCPServer[None]) -> None:
             "Go through the other findings with me, from high to low. Ask which origins a site really has; guess none.",
             "Only in a later session, once nobody missed them: delete_client_token on the inactive ones.",
         )
+
+    return made
