@@ -20,28 +20,24 @@ from tests.confirmations import (
     TICKET,
     effects,
     example,
-    page,
+    render,
     table,
 )
-from tests.support import LEGACY, MODERN, Api
+from tests.support import Api
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_the_page_is_current(api: Api, tmp_path: Path) -> None:
-    written = await page(api, tmp_path)
-    assert PAGE.read_text(encoding="utf-8") == written, "run: python -m tests.confirmations"
-
-
-async def test_what_can_stop_pages_or_let_more_in_never_runs_at_once_on_either_era(api: Api, tmp_path: Path) -> None:
-    rows = await table(api, MODERN, tmp_path)
+async def test_what_can_stop_pages_or_let_more_in_never_runs_at_once(api: Api, tmp_path: Path, era: str) -> None:
+    rows = await table(api, era, tmp_path)
     for case in CASES:
         if case.group == "Neither":
             assert set(rows[case.does]) == {RUNS}, case.does
         else:
             assert rows[case.does] == [ASKS, PAGED, CONFIRM, ASKS, PAGED, TICKET, SECOND, CONFIRM, REFUSED], case.does
     assert [policy for policy, _ in COLUMNS] == ["auto"] * 3 + ["human"] * 3 + ["second-person", "flag", "deny"]
-    assert await table(api, LEGACY, tmp_path) == rows
+    written = render(rows, await effects(api), await example(api))
+    assert PAGE.read_text(encoding="utf-8") == written, "run: python -m tests.confirmations"
 
 
 async def test_no_tool_and_no_call_is_forgotten() -> None:
