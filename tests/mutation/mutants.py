@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 
 SWAPS: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),
@@ -36,8 +36,8 @@ UNTOUCHED = {"annotation", "returns", "type_params", "names"}
 class Mutant:
     path: Path
     number: int
-    tree: ast.Module
     lines: range
+    function: str
     was: str
     now: str
 
@@ -96,14 +96,29 @@ def _places(node: ast.AST, lines: list[str]) -> Iterator[tuple[ast.AST, str, int
                 yield from _places(child, lines)
 
 
-def mutants(path: Path) -> Iterator[Mutant]:
+def _function(tree: ast.Module, line: int) -> str:
+    """The innermost function or class around a line."""
+    names = [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and node.lineno <= line <= (node.end_lineno or line)
+    ]
+    return ".".join(names) or "the module"
+
+
+def _enumerated(path: Path, only: int | None = None) -> Iterator[tuple[Mutant, ast.Module]]:
+    """Every mutant of a module, or one, with its tree, which holds until the next one is asked for."""
     source = path.read_text("utf-8")
     tree, lines = ast.parse(source), source.splitlines()
-    number = 0
+    number = -1
     for parent, field, index, node in list(_places(tree, lines)):
         shown = node if hasattr(node, "lineno") else parent  # an operator has no line of its own
         kept = getattr(parent, field)
         for change in _changes(node, field):
+            number += 1
+            if only not in (None, number):
+                continue
             was = ast.unparse(shown)
             setattr(
                 parent,
@@ -112,6 +127,16 @@ def mutants(path: Path) -> Iterator[Mutant]:
             )
             now = "(removed)" if change is None else ast.unparse(parent if shown is parent else change)
             where = range(getattr(shown, "lineno", 1), (getattr(shown, "end_lineno", 1) or 1) + 1)
-            yield Mutant(path, number, ast.fix_missing_locations(copy.deepcopy(tree)), where, was, now)
+            yield Mutant(path, number, where, _function(tree, where.start), was, now), tree
             setattr(parent, field, kept)
-            number += 1
+
+
+def mutants(path: Path) -> Iterator[Mutant]:
+    for mutant, _ in _enumerated(path):
+        yield mutant
+
+
+def compiled(mutant: Mutant) -> CodeType:
+    """The module of a mutant, as it is imported."""
+    _, tree = next(_enumerated(mutant.path, mutant.number))
+    return compile(ast.fix_missing_locations(tree), str(mutant.path), "exec")
