@@ -145,7 +145,7 @@ class ApiKey:
             return self._given
         async with self._reading:  # two calls do not ask a person to unlock the keyring twice
             try:
-                if self._known and self._known[0] == _stamp(os.stat(path)):
+                if self._known and self._known[0] == stamp_of(os.stat(path)):
                     return self._known[1]
                 stamp, stored = read_private(path, ours=self._file is None)
             except FileNotFoundError:
@@ -194,7 +194,7 @@ def read_private(path: Path, *, ours: bool) -> tuple[Stamp, str]:
         if problem := exposure(info, current_user(), ours=ours):
             raise OSError(errno.EPERM, problem)
         raw = file.read(MAX_BYTES)
-    return _stamp(info), raw.decode("utf-8-sig", "replace")
+    return stamp_of(info), raw.decode("utf-8-sig", "replace")
 
 
 def exposure(info: os.stat_result, user: int | None, *, ours: bool) -> str:
@@ -228,7 +228,8 @@ def replace_file(path: Path, data: bytes) -> None:
         raise
 
 
-def _stamp(info: os.stat_result) -> Stamp:
+def stamp_of(info: os.stat_result) -> Stamp:
+    """What changes when a file is replaced."""
     return info.st_mtime_ns, info.st_ino, info.st_size
 
 

@@ -8,6 +8,7 @@ ClientTokenError                   what happened; did anything change; what to d
 │       ├── AwaitingApproval       nobody has said yes or no yet, outside the conversation
 │       └── OutsideEnvironment     the server is locked to tokens of the other environment
 ├── AuthError         auth         this key may not do this
+│   ├── CallerUnknown              nobody is authenticated for this call
 │   ├── NoApiKey                   no key is set, so nothing was sent
 │   ├── KeyUnavailable             a key is stored and cannot be read, so nothing was sent
 │   ├── KeyRejected                the API does not accept the key
@@ -127,6 +128,11 @@ class KeyRejected(AuthError):
 
 class MissingScope(AuthError):
     next_step = "Do not retry; tell the user which permission is missing."
+
+
+class CallerUnknown(AuthError):
+    outcome: ClassVar[Outcome] = "refused"
+    next_step = "Do not retry; the user has to sign in again."
 
 
 class CallerLacksScope(MissingScope):

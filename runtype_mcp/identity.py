@@ -7,9 +7,12 @@ shown, the questions that they were asked, their tickets and their lines in the 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from mcp.server.auth.provider import TokenVerifier
+from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import Context
 
 from runtype_mcp.api.client import RuntypeClient
@@ -61,6 +64,30 @@ class Identity(Protocol):
         """Close the connections to the API."""
 
 
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """How the callers of an HTTP server are told apart.
+
+    Attributes:
+        verifier: finds out whose a bearer token is; the SDK asks it for every request.
+        settings: what the SDK tells those whom it refuses.
+        identity: makes the `Identity` around the client that all callers share.
+        steps_up: whether a client can ask for more scopes where it got its token.
+        aclose: closes the connections to whoever issues the tokens.
+    """
+
+    verifier: TokenVerifier
+    settings: AuthSettings
+    identity: Callable[[RuntypeClient], Identity]
+    steps_up: bool
+    aclose: Callable[[], Awaitable[None]]
+
+
+def account_of(base_url: str, key: str | None) -> str:
+    """What names a Runtype account without telling its key."""
+    return hashlib.sha256(f"{base_url} {key}".encode()).hexdigest()
+
+
 class StaticKey:
     """Everybody acts with the one key that the server's settings name."""
 
@@ -83,7 +110,7 @@ class StaticKey:
             scopes=self._scopes,
             api=ScopedClient(self._client.with_key(key), self._environment, self._scopes),
             redactor=self.redactor,
-            account=hashlib.sha256(f"{self._base_url} {key}".encode()).hexdigest(),
+            account=account_of(self._base_url, key),
         )
 
     async def scopes(self, context: Context[Any, Any]) -> frozenset[Scope]:

@@ -22,7 +22,7 @@ from runtype_mcp.api.client import RuntypeClient, asgi_transport
 from runtype_mcp.console.mcp_apps import CONFIRM, page_extension, preview_meta, tool_meta
 from runtype_mcp.credentials import ApiKey
 from runtype_mcp.errors import ClientTokenError
-from runtype_mcp.identity import Identity, StaticKey
+from runtype_mcp.identity import Authentication, Identity, StaticKey
 from runtype_mcp.observer import SILENT, Observer
 from runtype_mcp.settings import Settings, SettingsError
 from runtype_mcp.storage.audit_log import AuditLog
@@ -49,6 +49,7 @@ class RuntypeServer(MCPServer[None]):
     def __init__(self, services: Services, **options: Any) -> None:
         self.services = services
         specs = [*specs_for(services.settings), CONFIRM]
+        self.specs = specs
         self._enabled = [spec for spec in specs if not disabled_reason(spec, services.settings)]
         self._known = [spec.name for spec in specs]  # not a set: what is asked for may be unhashable
         super().__init__(tools=[build_tool(spec, services, tool_meta(spec)) for spec in specs], **options)
@@ -116,6 +117,7 @@ def build_server(
     state: State | None = None,
     key: ApiKey | None = None,
     identity: Identity | None = None,
+    authentication: Authentication | None = None,
     extensions: Sequence[Extension] = (),
     pages: bool = False,
     processes: int = 1,
@@ -130,6 +132,7 @@ def build_server(
         state: what is kept, and shared with other servers; what the settings say if it is not given.
         key: the API key that the settings name, made of them if it is not given.
         identity: who calls; everybody is that key if it is not given.
+        authentication: how callers over HTTP are told apart; it brings an identity of its own.
         extensions: what is added to the protocol, beside the page of MCP Apps.
         pages: whether a browser on this machine may show a person what waits for approval. Only for one client, which
             is on this machine too.
@@ -142,7 +145,7 @@ def build_server(
         SettingsError: the settings name tools that do not exist, or ask for a second person where everybody is one.
     """
     settings.check_tools(spec.name for spec in specs_for(settings))
-    if settings.wants_second_person and identity is None:
+    if settings.wants_second_person and identity is None and (authentication is None or settings.auth == "passthrough"):
         raise SettingsError(
             "RUNTYPE_MCP_APPROVAL cannot be second-person here: this server does not tell people apart. "
             "Use a server for a team, or another policy."
@@ -158,9 +161,12 @@ def build_server(
             served.append(BrowserPages(settings, state))
         return served[0]
 
+    client = _client(settings, sleep, observer)
+    if authentication is not None:
+        identity = authentication.identity(client)
     services = Services(
         settings=settings,
-        identity=identity or StaticKey(settings, key or ApiKey(settings), _client(settings, sleep, observer)),
+        identity=identity or StaticKey(settings, key or ApiKey(settings), client),
         state=state,
         audit_log=AuditLog(settings.audit) if settings.audit else None,
         sleep=sleep,
@@ -177,6 +183,8 @@ def build_server(
             for page in served:
                 await page.aclose()
             await services.identity.aclose()
+            if authentication is not None:
+                await authentication.aclose()
             await services.state.aclose()
 
     server = RuntypeServer(
@@ -190,6 +198,8 @@ def build_server(
         extensions=[page_extension(), *extensions],
         # Without keys, each process has one of its own: a question is then answered where it was asked.
         request_state_security=RequestStateSecurity(keys=keys) if keys else None,
+        auth=authentication.settings if authentication else None,
+        token_verifier=authentication.verifier if authentication else None,
         cache_hints=dict.fromkeys(_STABLE, CacheHint(ttl_ms=3_600_000, scope="private")),
     )
     add_resources(server, settings, server.current_context)

@@ -9,6 +9,7 @@ import re
 from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from runtype_mcp.environment import bearer, can_log_to, is_client_token
 from runtype_mcp.policy.redaction import contains_secret
@@ -92,6 +93,31 @@ def request_state_keys(raw: str | tuple[str, ...]) -> tuple[str, ...]:
             "`openssl rand -hex 32` makes one."
         )
     return keys
+
+
+def address(raw: str) -> str:
+    """An address that keys or people are fetched from: https, or this machine."""
+    try:
+        parts = urlsplit(raw)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    local = host in ("127.0.0.1", "localhost", "::1")
+    if (
+        not host
+        or "@" in parts.netloc
+        or parts.fragment
+        or parts.scheme not in (("https", "http") if local else ("https",))
+    ):
+        raise ValueError("must be an https:// address (http:// only for this machine).")
+    return raw
+
+
+def public_url(raw: str) -> str:
+    parts = urlsplit(address(raw))
+    if parts.query or parts.path not in ("", "/"):
+        raise ValueError("must be an address without a path, such as https://mcp.example.com.")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def checked_key(raw: str) -> str:

@@ -111,6 +111,21 @@ VARIABLES = {
     "RUNTYPE_MCP_DRAIN": Row(
         "drain", "`30`", "over HTTP: seconds for the calls that run when the server is told to end"
     ),
+    "RUNTYPE_MCP_AUTH": Row(
+        "auth",
+        "`none`",
+        "over HTTP, who may call: `static`: callers with a token of this server. `jwt`: callers with a token of your "
+        "issuer. `passthrough`: callers with their own API keys. `none`: whoever is on this machine; also `--auth`",
+    ),
+    "RUNTYPE_MCP_PUBLIC_URL": Row("public_url", "none", "the `https://` address by which clients reach this server"),
+    "RUNTYPE_MCP_CALLERS": Row("callers", "none", "for `static`: the file that `runtype-mcp callers` keeps"),
+    "RUNTYPE_MCP_JWT_ISSUER": Row("jwt_issuer", "none", "for `jwt`: who signs the tokens, as it stands in `iss`"),
+    "RUNTYPE_MCP_JWT_AUDIENCE": Row(
+        "jwt_audience", "the public URL with `/mcp`", "for `jwt`: for whom they are made out, as it stands in `aud`"
+    ),
+    "RUNTYPE_MCP_JWT_JWKS_URL": Row(
+        "jwt_jwks_url", "what the issuer's metadata names", "for `jwt`: where the issuer's keys are"
+    ),
     "RUNTYPE_MCP_FAST_START": Row("fast_start", "`on`", "`off`: every reply is made anew, also the first ones"),
 }
 CALLERS_TOKEN = "RUNTYPE_MCP_TOKEN"  # noqa: S105  # a name
@@ -162,6 +177,12 @@ class Settings(BaseModel):
     metrics: bool = False
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(values.networks)] | None = None
     drain: Seconds = 30.0
+    auth: Annotated[Literal["none", "passthrough", "static", "jwt"], _LOWER] = "none"
+    public_url: Annotated[str, BeforeValidator(values.public_url)] | None = None
+    callers: Annotated[Path, BeforeValidator(values.absolute)] | None = None
+    jwt_issuer: Annotated[str, BeforeValidator(values.address)] | None = None
+    jwt_audience: str | None = None
+    jwt_jwks_url: Annotated[str, BeforeValidator(values.address)] | None = None
     fast_start: bool = True
 
     @classmethod

@@ -39,8 +39,19 @@ MAY_IMPORT = {
         ),
     },
     "http": {
-        *("runtype_mcp", "server", "listen", "tools", "storage", "api", "identity", "credentials", "settings"),
-        *("errors", "logs", "observer", "policy"),
+        *(
+            "runtype_mcp",
+            "server",
+            "listen",
+            "tools",
+            "storage",
+            "policy",
+            "api",
+            "identity",
+            "credentials",
+            "settings",
+        ),
+        *("environment", "errors", "logs", "observer"),
     },
     "stdio": {"runtype_mcp", "server", "credentials", "settings", "environment"},
     "hosts": {"runtype_mcp", "storage"},
@@ -144,9 +155,10 @@ def test_policy_does_no_input_or_output() -> None:
 
 
 def test_http_is_spoken_in_one_place() -> None:
-    """To the API; and `call --url` speaks to an MCP server, of which it knows the failures."""
+    """To the API; `call --url` to an MCP server, of which it knows the failures; a team's server to an issuer."""
     found = {path for path in MODULES if NETWORK & libraries(path)}
-    assert found == {"api/client.py", "api/connections.py", "commands/call.py", "commands/call_server.py"}
+    expected = {"api/client.py", "api/connections.py", "commands/call.py", "commands/call_server.py", "http/jwks.py"}
+    assert found == expected
 
 
 @pytest.mark.parametrize("path", MODULES)

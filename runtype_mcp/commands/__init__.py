@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from runtype_mcp import __version__
-from runtype_mcp.commands import call_options, http_options, install_options
+from runtype_mcp.commands import call_options, callers, http_options, install_options
 from runtype_mcp.commands.output import add_json_option, complain
 from runtype_mcp.credentials import ApiKey
 from runtype_mcp.logs import log_to_stderr
@@ -185,6 +185,7 @@ def _parser(tools: Sequence[str] = ()) -> _Parser:
         call.add_argument("tool", choices=tools)
     serving_options(call)
     call_options.add_options(call)
+    callers.add_options(command("callers", callers.run, "say who may call a team's server, and what each may do"))
     approvals = command("approvals", _approve, "list the calls that wait for a person, or were decided")
     add_json_option(approvals)
     approve = command("approve", _approve, "approve or deny one call, in a terminal")
@@ -223,7 +224,7 @@ def _port(text: str) -> int:
 def _flags(options: argparse.Namespace) -> dict[str, Any]:
     if options.sandbox and options.base_url:
         raise SettingsError("--sandbox and --base-url exclude each other.")
-    return {name: getattr(options, name) for name in ("sandbox", "read_only", "base_url", "profile")}
+    return {name: getattr(options, name, None) for name in ("sandbox", "read_only", "base_url", "profile", "auth")}
 
 
 def _settings(options: argparse.Namespace) -> tuple[Settings, ApiKey]:

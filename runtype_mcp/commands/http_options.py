@@ -23,6 +23,7 @@ def add_options(http: argparse.ArgumentParser, port: Callable[[str], int]) -> No
     """Add the options. `port` reads the number of a port."""
     http.add_argument("--host", type=_address, metavar="ADDRESS", help="the address to listen on (127.0.0.1)")
     http.add_argument("--port", type=port, metavar="N", help=f"the port ({PORT}; 0 picks one)")
+    http.add_argument("--auth", metavar="HOW", help="who may call: static, jwt, passthrough or none (RUNTYPE_MCP_AUTH)")
     http.add_argument("--socket", type=Path, metavar="PATH", help="a socket file instead, for this machine alone")
     http.add_argument("--workers", type=_workers, default=1, metavar="N", help="processes that answer (%(default)s)")
     http.add_argument("--tls-cert", type=Path, metavar="FILE", help="speak TLS, with the certificate in this PEM file")

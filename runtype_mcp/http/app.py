@@ -18,12 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtype_mcp.api.client import RuntypeClient
 from runtype_mcp.credentials import ApiKey
+from runtype_mcp.http.auth import OneCaller, build_authentication
 from runtype_mcp.http.drain import Drain
 from runtype_mcp.http.hosts import LOOPBACK, KnownHosts
 from runtype_mcp.http.limits import MAX_BODY, RequestLimits
 from runtype_mcp.http.probes import Check, Probes, Readiness, check_api, check_state
 from runtype_mcp.http.request_log import RequestLog
 from runtype_mcp.http.start import check_settings
+from runtype_mcp.http.step_up import offer_scopes
 from runtype_mcp.http.telemetry import Metrics, Telemetry, flush_spans
 from runtype_mcp.logs import log_to_stderr
 from runtype_mcp.server import RuntypeServer, build_server
@@ -93,15 +95,25 @@ def create_app(
         log_to_stderr(settings.log_level, key.redactor, settings.log_format)
     metrics = Metrics() if settings.metrics else None
     telemetry = Telemetry(metrics, trace.get_tracer("runtype_mcp"))
+    authentication = build_authentication(settings, key)
     server = build_server(
-        settings, key=key, processes=processes, request_state_keys=request_state_keys, observer=telemetry
+        settings,
+        key=key,
+        authentication=authentication,
+        processes=processes,
+        request_state_keys=request_state_keys,
+        observer=telemetry,
     )
-    inner: ASGIApp = server.streamable_http_app(
+    mcp = server.streamable_http_app(
         stateless_http=processes > 1 or settings.redis_url is not None,
         max_request_body_size=MAX_BODY,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # `KnownHosts` does it
     )
-    known = KnownHosts(inner, [*LOOPBACK, *hosts], None, scheme)
+    if authentication and authentication.steps_up:
+        assert settings.public_url
+        offer_scopes(mcp, settings.public_url, authentication.settings, server.specs)
+    inner: ASGIApp = OneCaller(mcp) if authentication else mcp
+    known = KnownHosts(inner, [*LOOPBACK, *hosts], settings.public_url, scheme)
     drain = Drain(RequestLimits(known, settings.max_requests))
     # Of its own: what waits for a connection of the calls says nothing about the API.
     probing = RuntypeClient(
@@ -112,7 +124,7 @@ def create_app(
     )
     checks: dict[str, Check] = {"state": lambda: check_state(server.services.state)}
     if not settings.sandbox:
-        checks["api"] = lambda: check_api(probing, key)
+        checks["api"] = lambda: check_api(probing, None if settings.auth == "passthrough" else key)
     measured = partial(metrics.text, server.services.state) if metrics else None
     probes = Probes(drain, Readiness(checks, time.monotonic), lambda: drain.begun, measured)
     return HttpApp(server, drain, RequestLog(probes, telemetry.request_answered), probing)

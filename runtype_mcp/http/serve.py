@@ -84,7 +84,7 @@ def serve(settings: Settings, key: ApiKey, listening: Listening, flags: Mapping[
         SettingsError: the settings contradict each other.
     """
     check_settings(settings, listening.workers)
-    check_listening(listening)
+    check_listening(settings, listening)
     with ExitStack() as stack:
         try:
             bound, address = stack.enter_context(_bound(listening))

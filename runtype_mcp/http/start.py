@@ -9,6 +9,7 @@ from pathlib import Path
 
 from runtype_mcp.credentials import ApiKey
 from runtype_mcp.errors import ClientTokenError
+from runtype_mcp.http.auth import check_auth, who_may_call
 from runtype_mcp.policy.redis_url import shown_redis_url
 from runtype_mcp.server import specs_for
 from runtype_mcp.settings import Settings, SettingsError
@@ -60,6 +61,7 @@ def check_settings(settings: Settings, processes: int) -> None:
     Raises:
         SettingsError: it says what to do.
     """
+    check_auth(settings)
     if settings.secrets == "file":
         raise SettingsError(
             "RUNTYPE_MCP_SECRETS=file leaves no way for a value: over HTTP no env files are written. "
@@ -80,16 +82,16 @@ def check_settings(settings: Settings, processes: int) -> None:
         raise SettingsError("Several workers must share what they know: set RUNTYPE_MCP_STATE_DIR to a directory.")
 
 
-def check_listening(listening: Listening) -> None:
+def check_listening(settings: Settings, listening: Listening) -> None:
     """Refuse what cannot be listened on, or must not be.
 
     Raises:
         SettingsError: it says what to do.
     """
-    if not listening.is_local:
+    if not listening.is_local and settings.auth == "none":
         raise SettingsError(
             f"--host {listening.host} lets other machines in, and nobody is authenticated. "
-            "Leave it out, or use --socket."
+            "Set RUNTYPE_MCP_AUTH, leave --host out, or use --socket."
         )
     if listening.tls_key and not listening.tls_cert:
         raise SettingsError("--tls-key goes with --tls-cert.")
@@ -115,7 +117,7 @@ async def start_lines(settings: Settings, listening: Listening, key: ApiKey, add
             f"  {name:8} {text}"
             for name, text in [
                 ("API", await _api(settings, key)),
-                ("callers", _callers(listening)),
+                ("callers", _callers(settings, listening)),
                 ("policy", " ".join(describe(settings))),
                 ("state", _state(settings, listening)),
                 ("audit", str(settings.audit or "none")),
@@ -127,6 +129,8 @@ async def start_lines(settings: Settings, listening: Listening, key: ApiKey, add
 async def _api(settings: Settings, key: ApiKey) -> str:
     if settings.sandbox:
         return "the embedded sandbox: no account, no key"
+    if settings.auth == "passthrough":
+        return f"{settings.base_url}, with the caller's key"
     try:
         found = await key.get()
     except ClientTokenError as exc:
@@ -136,7 +140,9 @@ async def _api(settings: Settings, key: ApiKey) -> str:
     return f"{settings.base_url}, with the key of {settings.key_source}"
 
 
-def _callers(listening: Listening) -> str:
+def _callers(settings: Settings, listening: Listening) -> str:
+    if settings.auth != "none":
+        return who_may_call(settings)
     where = "uses the socket" if listening.socket else "reaches the port"
     return f"whoever {where}; nobody is authenticated"
 

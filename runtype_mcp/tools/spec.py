@@ -162,11 +162,15 @@ def disabled_reason(spec: ToolSpec, settings: Settings) -> str | None:
     return None
 
 
+def needed_scopes(spec: ToolSpec) -> list[Scope]:
+    """All the scopes that a caller of the tool needs."""
+    # Who changes a token, or sees its value, is shown the token. A decision on somebody's call shows that call alone.
+    return list(dict.fromkeys(["approve" if spec.scope == "approve" else "read", spec.scope]))
+
+
 def missing_scopes(spec: ToolSpec, scopes: frozenset[Scope]) -> list[str]:
     """The scopes that a tool needs and a caller lacks, by name; empty where it may be called."""
-    # Who changes a token, or sees its value, is shown the token. A decision on somebody's call shows that call alone.
-    needed: tuple[Scope, ...] = ("approve",) if spec.scope == "approve" else ("read", spec.scope)
-    return [scope_name(scope) for scope in dict.fromkeys(needed) if scope not in scopes]
+    return [scope_name(scope) for scope in needed_scopes(spec) if scope not in scopes]
 
 
 def check_scopes(spec: ToolSpec, scopes: frozenset[Scope]) -> None:
