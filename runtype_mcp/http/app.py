@@ -112,7 +112,7 @@ def create_app(
     if authentication and authentication.steps_up:
         assert settings.public_url
         offer_scopes(mcp, settings.public_url, authentication.settings, server.specs)
-    inner: ASGIApp = OneCaller(mcp) if authentication else mcp
+    inner: ASGIApp = OneCaller(mcp, bots=settings.auth == "static") if authentication else mcp
     known = KnownHosts(inner, [*LOOPBACK, *hosts], settings.public_url, scheme)
     drain = Drain(RequestLimits(known, settings.max_requests))
     # Of its own: what waits for a connection of the calls says nothing about the API.

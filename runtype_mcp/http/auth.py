@@ -12,7 +12,6 @@ from contextvars import ContextVar
 
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
-from pydantic import AnyHttpUrl
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runtype_mcp.api.scoped_client import SCOPES, scope_name
@@ -31,7 +30,7 @@ MAX_TOKEN = 8192
 """Characters of a bearer token."""
 UNAUTHORIZED = (b"www-authenticate", b'Bearer error="invalid_token"')
 _API_KEY = re.compile(r"rt_[A-Za-z0-9_-]{9,250}")
-_NOWHERE = AnyHttpUrl("https://runtype-mcp.invalid")
+_NOWHERE = "https://runtype-mcp.invalid"
 """The SDK wants the address of an issuer, and shows it to nobody where there is no public address."""
 
 _person: ContextVar[str | None] = ContextVar("person", default=None)
@@ -78,10 +77,14 @@ def build_authentication(settings: Settings, key: ApiKey) -> Authentication | No
         SettingsError: the settings contradict each other.
     """
     check_auth(settings)
-    resource = AnyHttpUrl(audience(settings)) if settings.public_url else None
-    issuer = AnyHttpUrl(settings.jwt_issuer) if settings.jwt_issuer else _NOWHERE
-    # Each verifier checks the audience itself.
-    told = AuthSettings(issuer_url=issuer, resource_server_url=resource, validate_token_resource=False)
+    # As texts: an `AnyHttpUrl` would end an issuer in a slash, and clients compare it to the letter.
+    told = AuthSettings.model_validate(
+        {
+            "issuer_url": settings.jwt_issuer or _NOWHERE,
+            "resource_server_url": audience(settings) if settings.public_url else None,
+            "validate_token_resource": False,  # each verifier checks the audience itself
+        }
+    )
     alone = told.model_copy(update={"resource_server_url": None})  # there is nobody to get a token from
     match settings.auth:
         case "none":
@@ -189,10 +192,14 @@ class OneCaller:
     """Refuses a request that names its caller more than once, or with what can be no token of ours.
 
     Two headers would be read in two ways: by a proxy, which checks one, and by us, who take the other.
+
+    Args:
+        app: what answers the others.
+        bots: whether a bot may say for whom it calls. Where it may not, its word must not pass for ignored.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, *, bots: bool) -> None:
+        self._app, self._bots = app, bots
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -202,6 +209,9 @@ class OneCaller:
         persons = _values(scope, ON_BEHALF_OF.encode())
         if len(bearers) > 1 or len(persons) > 1:
             await answer(send, 400, "A request names one caller, in one header of a kind.")
+            return
+        if persons and not self._bots:
+            await answer(send, 400, "Nobody calls on behalf of others here: that goes with RUNTYPE_MCP_AUTH=static.")
             return
         if any(len(value) > MAX_TOKEN for value in (*bearers, *persons)):
             await answer(send, 401, "The token is too long.", [UNAUTHORIZED])

@@ -12,14 +12,20 @@ import json
 import logging
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from runtype_mcp.api.scoped_client import SCOPES, Scope, scope_name
-from runtype_mcp.credentials import Stamp, read_private, replace_file, stamp_of
+from runtype_mcp.credentials import MAX_BYTES, Stamp, read_private, replace_file, stamp_of
+from runtype_mcp.storage.files import locked
 
 PREFIX = "rtmcp_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -35,7 +41,7 @@ class KnownCaller(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    name: Annotated[str, Field(pattern=_NAME.pattern + "$")]
+    name: Annotated[str, Field(pattern=f"^{_NAME.pattern}$")]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     scopes: tuple[Scope, ...]
     expires: AwareDatetime | None = None
@@ -45,6 +51,19 @@ class KnownCaller(BaseModel):
     @classmethod
     def _scopes(cls, raw: object) -> object:
         return [str(scope).removeprefix("client_tokens:") for scope in raw] if isinstance(raw, list) else raw
+
+    @field_validator("public_key")
+    @classmethod
+    def _ed25519(cls, raw: str | None) -> str | None:
+        # A private key would do as well, and be where no private key belongs.
+        if raw is not None:
+            try:
+                key = load_pem_public_key(raw.encode())
+            except (ValueError, UnsupportedAlgorithm):
+                key = None
+            if not isinstance(key, Ed25519PublicKey):
+                raise ValueError("must be a public Ed25519 key")
+        return raw
 
     def stored(self) -> dict[str, object]:
         """As the file has it."""
@@ -105,12 +124,18 @@ class CallersFile:
         """
         if not _NAME.fullmatch(name):
             raise CallersError("A name is up to 64 letters, digits, dots, dashes and underscores. Nothing was added.")
-        callers = self.callers() if self.path.exists() else []
-        if any(caller.name == name for caller in callers):
-            raise CallersError(f"There is a caller {name} already. Nothing was added. Remove it first.")
         token = PREFIX + secrets.token_urlsafe(32)
-        made = KnownCaller(name=name, sha256=digest_of(token), scopes=scopes, expires=expires, public_key=public_key)
-        self._store([*callers, made])
+        try:
+            made = KnownCaller(
+                name=name, sha256=digest_of(token), scopes=scopes, expires=expires, public_key=public_key
+            )
+        except ValidationError:  # only of the key may that be
+            raise CallersError("This is no public Ed25519 key in PEM. Nothing was added.") from None
+        with self._alone():
+            callers = self.callers() if self.path.exists() else []
+            if any(caller.name == name for caller in callers):
+                raise CallersError(f"There is a caller {name} already. Nothing was added. Remove it first.")
+            self._store([*callers, made])
         return token
 
     def remove(self, name: str) -> bool:
@@ -119,19 +144,30 @@ class CallersFile:
         Raises:
             CallersError: the file cannot be read or written.
         """
-        callers = self.callers()
-        kept = [caller for caller in callers if caller.name != name]
-        if len(kept) == len(callers):
-            return False
-        self._store(kept)
+        with self._alone():
+            callers = self.callers()
+            kept = [caller for caller in callers if caller.name != name]
+            if len(kept) == len(callers):
+                return False
+            self._store(kept)
         return True
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Within it nobody else changes the file: of two at the same time, one would undo what the other did."""
+        if not self.path.parent.is_dir():
+            raise CallersError(f"{self.path.parent} is no directory. Nothing was changed.")
+        try:
+            with locked(self.path.with_name(f".{self.path.name}.lock")):
+                yield
+        except OSError as exc:
+            raise CallersError(f"{self.path} cannot be written: {exc.strerror}. Nothing was changed.") from None
 
     def _store(self, callers: list[KnownCaller]) -> None:
         text = json.dumps({"callers": [caller.stored() for caller in callers]}, indent=2) + "\n"
-        try:
-            replace_file(self.path, text.encode())
-        except OSError as exc:
-            raise CallersError(f"{self.path} cannot be written: {exc.strerror}. Nothing was changed.") from None
+        if len(text) > MAX_BYTES:
+            raise CallersError(f"{self.path} would be too long to be read. Nothing was changed.")
+        replace_file(self.path, text.encode())
 
 
 def digest_of(token: str) -> str:

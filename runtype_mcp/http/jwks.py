@@ -25,6 +25,7 @@ KEYS_AT_MOST = 3600.0
 """Seconds for which keys count while the issuer cannot be reached."""
 MAX_BYTES = 262_144
 SECONDS = 5.0
+"""For one look, however many requests it takes."""
 KINDS = ("RSA", "EC", "OKP")
 """Of keys: pairs, of which the public half is published."""
 logger = logging.getLogger("runtype_mcp")
@@ -69,8 +70,10 @@ class Issuer:
 
     async def key(self, kid: str | None) -> SigningKey | None:
         """The key of this name; None if there is none. Without a name it is the issuer's only key."""
-        if self._known(kid) is None or self._clock() - self._read >= KEYS_FOR:
+        if self._known(kid) is None:
             await self._look()
+        elif self._clock() - self._read >= KEYS_FOR and not self._looking.locked():
+            await self._look()  # only one request waits for it: the others have a key that counts
         return self._known(kid) if self._clock() - self._read < KEYS_AT_MOST else None
 
     def _known(self, kid: str | None) -> SigningKey | None:
@@ -82,14 +85,15 @@ class Issuer:
         async with self._looking:
             if self._clock() - self._looked < LOOK_AGAIN_AFTER:
                 return
-            self._looked = self._clock()
             try:
-                url = self._jwks_url or checked_url((await self.metadata()).get("jwks_uri"))
-                found = _signing_keys(await self.fetch(url))
-            except IssuerError as exc:
-                logger.warning("The keys of %s cannot be read: %s", self.issuer, exc)
-                return
-            self._keys, self._read = found, self._clock()
+                with anyio.fail_after(SECONDS):
+                    url = self._jwks_url or checked_url((await self.metadata()).get("jwks_uri"))
+                    self._keys = _signing_keys(await self.fetch(url))
+                self._read = self._clock()
+            except (IssuerError, TimeoutError) as exc:
+                logger.warning("The keys of %s cannot be read: %s", self.issuer, exc or "it takes too long")
+            finally:
+                self._looked = self._clock()  # when it ended: an issuer that hangs must not be asked without a pause
 
     async def metadata(self) -> dict[str, Any]:
         """What the issuer says about itself (RFC 8414, or OpenID Connect Discovery).
@@ -126,14 +130,14 @@ class Issuer:
             )
         method = "POST" if request else "GET"
         try:
-            with anyio.fail_after(2 * SECONDS):
+            with anyio.fail_after(SECONDS):
                 async with self._http.stream(method, url, **request) as response:
                     raw = b""
                     async for chunk in response.aiter_bytes():
                         raw += chunk
                         if len(raw) > MAX_BYTES:
                             raise IssuerError("its answer is too long")
-        except (httpx2.HTTPError, TimeoutError) as exc:
+        except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError, TimeoutError) as exc:
             raise IssuerError(f"it cannot be reached ({type(exc).__name__})") from None
         if response.status_code != 200:
             raise IssuerError(f"it answers with status {response.status_code}")
@@ -156,10 +160,12 @@ def checked_url(url: object) -> str:
     Raises:
         IssuerError: it is another one.
     """
-    parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or not (
-        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"))
-    ):
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
+        local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    except ValueError:
+        parts, local = urlsplit(""), False
+    if not parts.hostname or parts.scheme not in (("https", "http") if local else ("https",)):
         raise IssuerError("its metadata names no https:// address for this")
     return parts.geturl()
 

@@ -62,7 +62,9 @@ async def verified_claims(token: str, issuer: Issuer, audience: str) -> dict[str
     kid, algorithm = header.get("kid"), header.get("alg")
     # Keys and addresses in a header (`jwk`, `jku`, `x5u`) are its sender's, and are not looked at. What an extension
     # that must be understood means (`crit`), nobody here knows.
-    if algorithm not in ALGORITHMS or "crit" in header or not isinstance(kid, str | None):
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS or "crit" in header:
+        return None
+    if not isinstance(kid, str | None):
         return None
     key = await issuer.key(kid)
     if key is None or key.kind != ALGORITHMS[algorithm] or key.algorithm not in (None, algorithm):
