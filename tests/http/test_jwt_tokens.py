@@ -132,7 +132,8 @@ def refused(answer: httpx.Response) -> None:
 
 def test_clocks_may_differ_by_a_minute(url: str, fake: FakeIssuer) -> None:
     now = int(time.time())
-    for claims in ({"exp": now - 30}, {"nbf": now + 30}, {"iat": now + 30}):
+    near: tuple[dict[str, Any], ...] = ({"exp": now - 30}, {"nbf": now + 30}, {"iat": now + 30})
+    for claims in near:
         assert ask(url, fake.token(READ, **claims)).status_code == 200, claims
 
 
@@ -276,8 +277,9 @@ async def test_a_caller_is_the_issuer_s_person_whatever_the_client_is_called(
     log = tmp_path / "audit.jsonl"
     more = {"RUNTYPE_API_KEY": KEY, "RUNTYPE_BASE_URL": api.url, "RUNTYPE_MCP_AUDIT": str(log)}
     with http_server(**environ(fake, **more)) as (_, url):
-        for client_id, claims in (("cursor", {"name": "Ana"}), ("claude", {"email": "ana@example.com"})):
-            bearer = fake.token(READ, "client_tokens:write", client_id=client_id, **claims)
+        for client_id, claim, name in (("cursor", "name", "Ana"), ("claude", "email", "ana@example.com")):
+            more = {"client_id": client_id, claim: name}
+            bearer = forged(fake, scope=f"{READ} client_tokens:write", **more)
             async with caller(url, era, bearer) as model:
                 result = await model.call("update_client_token", client_token=token, config={"by": client_id})
                 assert not result.is_error, text_of(result)
@@ -303,8 +305,8 @@ async def test_a_session_is_its_caller_s_alone(url: str, fake: FakeIssuer) -> No
     own = ("mcp-session-id", session)
     assert post(url, listing, [*ana, own]).status_code == 200
     # Another person, and the same one by another client: what a session was asked is not for them.
-    for claims in ({"sub": "bob"}, {"client_id": "another"}):
-        other = [("authorization", f"Bearer {fake.token(READ, **claims)}")]
+    for bearer in (fake.token(READ, sub="bob"), fake.token(READ, client_id="another")):
+        other = [("authorization", f"Bearer {bearer}")]
         assert post(url, listing, [*other, own]).status_code == 404
     assert post(url, listing, [own]).status_code == 401
 

@@ -109,7 +109,7 @@ def test_no_body_sneaks_a_call_past(url: str, api: Api, fake: FakeIssuer) -> Non
     for message, headers in ((called(delete, **sure), modern(delete)), (older(delete, **sure), [own])):
         plain = json.dumps(message)
         params = json.dumps(message["params"])
-        bodies = {
+        bodies: dict[str, str | bytes] = {
             "a batch": f"[{plain}]",
             "a batch of two": f"[{json.dumps(older(read))},{plain}]",
             "a doubled method": plain.replace('"method": "tools/call"', '"method": "ping", "method": "tools/call"', 1),
