@@ -95,6 +95,23 @@ def request_state_keys(raw: str | tuple[str, ...]) -> tuple[str, ...]:
     return keys
 
 
+def base_url(raw: str) -> str:
+    problem = "must be an https:// address without a path, such as https://api.runtype.com"
+    try:
+        parts = urlsplit(raw)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError(f"{problem}.") from None
+    # The key travels to this host with every call, so it is never sent in the clear beyond this machine.
+    if parts.scheme != "https" and not (parts.scheme == "http" and host in ("127.0.0.1", "localhost", "::1")):
+        raise ValueError(f"{problem} (http:// only for this machine).")
+    # Other characters in a host are read in more than one way.
+    plain = re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host) and "@" not in parts.netloc and port != 0
+    if not plain or parts.query or parts.fragment or parts.path not in ("", "/", "/v1", "/v1/"):
+        raise ValueError(f"{problem}.")
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+
+
 def address(raw: str) -> str:
     """An address that keys or people are fetched from: https, or this machine."""
     try:

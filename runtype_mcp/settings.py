@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -232,20 +231,7 @@ class Settings(BaseModel):
     def _base_url(cls, raw: str, others: ValidationInfo) -> str:
         if others.data.get("sandbox"):
             return SANDBOX_BASE_URL
-        problem = "must be an https:// address without a path, such as https://api.runtype.com"
-        try:
-            parts = urlsplit(raw)
-            host, port = parts.hostname or "", parts.port
-        except ValueError:
-            raise ValueError(f"{problem}.") from None
-        # The key travels to this host with every call, so it is never sent in the clear beyond this machine.
-        if parts.scheme != "https" and not (parts.scheme == "http" and host in ("127.0.0.1", "localhost", "::1")):
-            raise ValueError(f"{problem} (http:// only for this machine).")
-        # Other characters in a host are read in more than one way.
-        plain = re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host) and "@" not in parts.netloc and port != 0
-        if not plain or parts.query or parts.fragment or parts.path not in ("", "/", "/v1", "/v1/"):
-            raise ValueError(f"{problem}.")
-        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+        return values.base_url(raw)
 
     @property
     def key_source(self) -> str:
