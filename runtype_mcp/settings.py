@@ -101,15 +101,18 @@ VARIABLES = {
     "RUNTYPE_MCP_MAX_REQUESTS": Row(
         "max_requests", "`512`", "over HTTP: requests that one process answers at the same time, and open streams"
     ),
+    "RUNTYPE_MCP_RATE_LIMIT": Row(
+        "rate_limit",
+        "`600`",
+        "over HTTP: requests a minute of an authenticated caller; and of an address without a good token",
+    ),
     "RUNTYPE_MCP_METRICS": Row(
         "metrics", "`false`", "over HTTP: `/metrics` for Prometheus, which answers anybody; no names or ids are in it"
     ),
     "RUNTYPE_MCP_TRUSTED_PROXIES": Row(
         "trusted_proxies", "none", "over HTTP: addresses and networks of proxies that say who calls, with commas"
     ),
-    "RUNTYPE_MCP_DRAIN": Row(
-        "drain", "`30`", "over HTTP: seconds for the calls that run when the server is told to end"
-    ),
+    "RUNTYPE_MCP_DRAIN": Row("drain", "`30`", "over HTTP: seconds for the calls that run when it is told to end"),
     "RUNTYPE_MCP_AUTH": Row(
         "auth",
         "`none`",
@@ -173,6 +176,7 @@ class Settings(BaseModel):
     )
     request_state_keys_file: Annotated[Path, BeforeValidator(values.absolute)] | None = None
     max_requests: Annotated[int, BeforeValidator(values.count)] = 512
+    rate_limit: Annotated[int, BeforeValidator(values.count)] = 600
     metrics: bool = False
     trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(values.networks)] | None = None
     drain: Seconds = 30.0

@@ -14,6 +14,7 @@ from functools import partial
 import anyio.to_thread
 from mcp.server.transport_security import TransportSecuritySettings
 from opentelemetry import trace
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtype_mcp.api.client import RuntypeClient
@@ -23,6 +24,7 @@ from runtype_mcp.http.drain import Drain
 from runtype_mcp.http.hosts import LOOPBACK, KnownHosts
 from runtype_mcp.http.limits import MAX_BODY, RequestLimits
 from runtype_mcp.http.probes import Check, Probes, Readiness, check_api, check_state
+from runtype_mcp.http.rate_limit import CallerLimit, StrangerLimit
 from runtype_mcp.http.request_log import RequestLog
 from runtype_mcp.http.start import check_settings
 from runtype_mcp.http.step_up import offer_scopes
@@ -104,15 +106,21 @@ def create_app(
         request_state_keys=request_state_keys,
         observer=telemetry,
     )
+    shares = processes > 1 or settings.redis_url is not None  # other processes answer the same clients
     mcp = server.streamable_http_app(
-        stateless_http=processes > 1 or settings.redis_url is not None,
+        stateless_http=shares,
         max_request_body_size=MAX_BODY,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # `KnownHosts` does it
     )
-    if authentication and authentication.steps_up:
-        assert settings.public_url
-        offer_scopes(mcp, settings.public_url, authentication.settings, server.specs)
-    inner: ASGIApp = OneCaller(mcp, bots=settings.auth == "static") if authentication else mcp
+    inner: ASGIApp = mcp
+    if authentication:
+        shared = server.services.state if shares else None
+        # Behind the SDK's authentication, and before what it lets through.
+        mcp.user_middleware.append(Middleware(CallerLimit, limit=settings.rate_limit, shared=shared))
+        if authentication.steps_up:
+            assert settings.public_url
+            offer_scopes(mcp, settings.public_url, authentication.settings, server.specs)
+        inner = StrangerLimit(OneCaller(mcp, bots=settings.auth == "static"), settings.rate_limit)
     known = KnownHosts(inner, [*LOOPBACK, *hosts], settings.public_url, scheme)
     drain = Drain(RequestLimits(known, settings.max_requests))
     # Of its own: what waits for a connection of the calls says nothing about the API.

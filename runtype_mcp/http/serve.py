@@ -87,7 +87,7 @@ def serve(settings: Settings, key: ApiKey, listening: Listening, flags: Mapping[
     check_listening(settings, listening)
     with ExitStack() as stack:
         try:
-            bound, address = stack.enter_context(_bound(listening))
+            bound, address = stack.enter_context(_bound(settings, listening))
         except (OSError, OverflowError) as exc:
             where = f"the socket {listening.socket}" if listening.socket else f"port {listening.port}"
             other = "--socket" if listening.socket else "--port"
@@ -130,10 +130,12 @@ def run(server: uvicorn.Server, bound: socket.socket) -> None:
 
 
 @contextmanager
-def _bound(listening: Listening) -> Iterator[tuple[socket.socket, str]]:
+def _bound(settings: Settings, listening: Listening) -> Iterator[tuple[socket.socket, str]]:
     """A listening socket, and how people are told of it."""
     if listening.socket is not None:
-        with listening_file(listening.socket, 0o600) as bound:
+        # Where callers are authenticated, a proxy of another user may pass them on: one in the group of this one.
+        mode = 0o600 if settings.auth == "none" else 0o660
+        with listening_file(listening.socket, mode) as bound:
             yield bound, f"the socket {listening.socket}, at /mcp (health: /healthz)"
         return
     with listening_tcp(listening.host, listening.port) as (bound, url):

@@ -93,6 +93,11 @@ def check_listening(settings: Settings, listening: Listening) -> None:
             f"--host {listening.host} lets other machines in, and nobody is authenticated. "
             "Set RUNTYPE_MCP_AUTH, leave --host out, or use --socket."
         )
+    if not listening.is_local and not listening.hosts and settings.public_url is None:
+        raise SettingsError(
+            f"--host {listening.host} is every address of this machine, so it is not known by which name clients call. "
+            "Set RUNTYPE_MCP_PUBLIC_URL: other names are refused."
+        )
     if listening.tls_key and not listening.tls_cert:
         raise SettingsError("--tls-key goes with --tls-cert.")
     if listening.tls_cert:

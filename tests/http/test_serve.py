@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ssl
+import stat
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from runtype_mcp.http.callers_file import CallersFile
 from tests.faults.tls import self_signed
 from tests.http.processes import call, http_server
-from tests.processes import TIMEOUT, Process, run
+from tests.processes import TIMEOUT, Process, run, started
 from tests.support import KEY, Api
 
 SECRET = "rt_live_0123456789abcdef0123456789abcdef"
@@ -119,3 +121,33 @@ def test_no_env_file_is_written_for_a_caller_elsewhere(api: Api, tmp_path: Path)
     assert "No project folder is configured" in said["text"]
     assert "over HTTP" in said["text"]
     assert not list(tmp_path.glob(".env*"))
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> dict[str, str]:
+    """A server for named callers."""
+    file = CallersFile(tmp_path / "callers.json")
+    file.add("ana", ("read",))
+    return {"RUNTYPE_MCP_AUTH": "static", "RUNTYPE_MCP_CALLERS": str(file.path), "RUNTYPE_API_KEY": KEY}
+
+
+def test_every_address_is_listened_on_only_with_a_name_to_be_called_by(api: Api, team: dict[str, str]) -> None:
+    done = run("http", "--host", "0.0.0.0", "--port", "0", "--base-url", api.url, **team)
+    assert done.returncode == 2
+    assert "Set RUNTYPE_MCP_PUBLIC_URL" in done.stderr
+    public = {"RUNTYPE_MCP_PUBLIC_URL": "https://mcp.example.com"}
+    with http_server("--host", "0.0.0.0", "--base-url", api.url, **team, **public) as (_, url):
+        port = url.rpartition(":")[2]
+        known = {"mcp.example.com": 401, "evil.example": 421, "0.0.0.0": 421, f"127.0.0.1:{port}": 401}
+        for host, expected in known.items():
+            assert httpx.post(f"http://127.0.0.1:{port}/mcp", headers={"host": host}).status_code == expected
+
+
+def test_a_socket_is_for_the_group_too_where_callers_are_authenticated(
+    api: Api, team: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short, and that of a test is not
+    with started("http", "--socket", "mcp.sock", "--base-url", api.url, **team) as process:
+        assert process.popen.stderr is not None
+        process.popen.stderr.readline()
+        assert stat.S_IMODE(Path("mcp.sock").stat().st_mode) == 0o660

@@ -86,6 +86,14 @@ def test_nobody_is_told_unless_the_operator_wants_it() -> None:
         assert httpx.get(f"{url}/metrics").status_code == 404
 
 
+def test_a_package_that_is_missing_is_one_line() -> None:
+    without = "import sys; sys.modules['prometheus_client'] = None"
+    with started("http", "--sandbox", "--port", "0", first=without, RUNTYPE_MCP_METRICS="1") as process:
+        assert process.ended() == 2
+        said = process.errors()
+    assert said == "runtype-mcp: RUNTYPE_MCP_METRICS needs more packages: pip install 'runtype-mcp[team]'\n"
+
+
 @contextmanager
 def spans() -> Iterator[tuple[Telemetry, InMemorySpanExporter]]:
     exporter, provider = InMemorySpanExporter(), TracerProvider()
