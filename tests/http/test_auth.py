@@ -294,7 +294,8 @@ def test_what_contradicts_itself_stops_the_start(environ: dict[str, str], says: 
 
 def test_the_start_says_who_may_call(api: Api, callers: CallersFile, tmp_path: Path) -> None:
     callers.add("ana", ALL)
-    with team_server("--host", "0.0.0.0", **environ(api.url, tmp_path)) as (_, process):
+    public = {"RUNTYPE_MCP_PUBLIC_URL": "https://mcp.example"}
+    with team_server("--host", "0.0.0.0", **environ(api.url, tmp_path), **public) as (_, process):
         assert process.popen.stderr is not None
         lines = [process.popen.stderr.readline().decode() for _ in range(2)]
         assert f"whoever has a token of {callers.path}" in "".join(lines)
