@@ -69,7 +69,7 @@ def configuration(folder: Path, replicas: Sequence[int], port: int, tls: tuple[P
     put(" /tmp/", f" {folder}/", 6)
     put("error_log /dev/stderr warn;", f"error_log {folder}/error.log warn;")
     put("access_log /dev/stdout json;", f"access_log {folder}/access.log json;")
-    server = "server server:8765 max_fails=1 fail_timeout=2s;"
+    server = "server server:8765 max_fails=0;"
     put(server, "\n".join(server.replace("server:8765", f"127.0.0.1:{one}") for one in replicas))
     put("listen 8080;", f"listen unix:{folder}/plain;")
     if tls:
