@@ -25,7 +25,7 @@ from runtype_mcp.errors import ClientTokenError
 from runtype_mcp.identity import Authentication, Identity, StaticKey
 from runtype_mcp.observer import SILENT, Observer
 from runtype_mcp.settings import Settings, SettingsError
-from runtype_mcp.storage.audit_log import AuditLog
+from runtype_mcp.storage.audit_log import AuditLog, AuditSink
 from runtype_mcp.storage.opening import open_state
 from runtype_mcp.storage.state import State
 from runtype_mcp.tools import FOR_A_SECOND_PERSON, SPECS
@@ -168,7 +168,7 @@ def build_server(
         settings=settings,
         identity=identity or StaticKey(settings, key or ApiKey(settings), client),
         state=state,
-        audit_log=AuditLog(settings.audit) if settings.audit else None,
+        audit_log=_audit_log(settings),
         sleep=sleep,
         preview_meta=preview_meta,
         pages=approval_pages if pages and settings.pages else None,
@@ -240,3 +240,15 @@ def _client(settings: Settings, sleep: Callable[[float], Awaitable[None]], obser
         sleep=sleep,
         observer=observer,
     )
+
+
+def _audit_log(settings: Settings) -> AuditSink | None:
+    if not isinstance(settings.audit, str):
+        return AuditLog(settings.audit) if settings.audit else None
+    from runtype_mcp.storage.audit_writers import redis_log, stdout_log
+
+    if settings.audit == "stdout":
+        return stdout_log()
+    if settings.redis_url is None:
+        raise SettingsError("RUNTYPE_MCP_AUDIT=redis needs RUNTYPE_MCP_REDIS_URL.")
+    return redis_log(settings.redis_url)

@@ -32,6 +32,11 @@ def directory(raw: str | Path) -> Path:
     return path
 
 
+def audit(raw: str | Path) -> str | Path:
+    """Where the audit log goes: `stdout`, `redis`, or a file."""
+    return raw if raw in ("stdout", "redis") else log_file(raw)
+
+
 def log_file(raw: str | Path) -> Path:
     """The audit log's file. Whether it and its lock can be written is found now, not by the first call."""
     path = absolute(raw)

@@ -74,7 +74,11 @@ VARIABLES = {
         "the project: `CLAUDE_PROJECT_DIR`, or the working directory unless it is `/` or your home",
         "env files are written only below it",
     ),
-    "RUNTYPE_MCP_AUDIT": Row("audit", "none", "a file for the audit log; what cannot be recorded is not done"),
+    "RUNTYPE_MCP_AUDIT": Row(
+        "audit",
+        "none",
+        "a file for the audit log, or `stdout` (over HTTP), or `redis`; what cannot be recorded is not done",
+    ),
     "RUNTYPE_MCP_CONNECT_TIMEOUT": Row("connect_timeout", "`5`", "seconds for a connection"),
     "RUNTYPE_MCP_TIMEOUT": Row("total_timeout", "`30`", "seconds for one operation of the API, retries included"),
     "RUNTYPE_MCP_LOG_LEVEL": Row("log_level", "`WARNING`", "`DEBUG`, `INFO`, `WARNING`, `ERROR`; to stderr, redacted"),
@@ -163,7 +167,7 @@ class Settings(BaseModel):
     tools: Annotated[tuple[str, ...], BeforeValidator(values.patterns)] = ("*",)
     secrets: Annotated[Literal["show", "file"], _LOWER] = "show"
     files_root: Annotated[Path, BeforeValidator(values.directory)] | None = None
-    audit: Annotated[Path, BeforeValidator(values.log_file)] | None = None
+    audit: Annotated[Literal["stdout", "redis"] | Path, BeforeValidator(values.audit)] | None = None
     connect_timeout: Seconds = 5.0
     total_timeout: Seconds = 30.0
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = "WARNING"

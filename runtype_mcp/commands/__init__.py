@@ -193,7 +193,8 @@ def _parser(tools: Sequence[str] = ()) -> _Parser:
     profile(approve)
     audit = command("audit", _audit, "show an audit log, or verify that nobody edited it")
     audit.add_argument("what", choices=("show", "verify"))
-    audit.add_argument("file", metavar="FILE", type=Path, help="the file that RUNTYPE_MCP_AUDIT names")
+    kinds = "what RUNTYPE_MCP_AUDIT names: a file, or `redis`; or what servers printed"
+    audit.add_argument("file", metavar="FILE", type=Path, nargs="+", help=kinds)
     audit.add_argument("--head", metavar="HASH", help="verify: a head that was printed before must still be in the log")
     add_json_option(audit)
     add_json_option(command("settings", _print_settings, "list what you can set, with its default and its meaning"))
@@ -227,15 +228,18 @@ def _flags(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name, None) for name in ("sandbox", "read_only", "base_url", "profile", "auth")}
 
 
-def _settings(options: argparse.Namespace) -> tuple[Settings, ApiKey]:
+def _settings(options: argparse.Namespace, *, prints: bool = False) -> tuple[Settings, ApiKey]:
+    """The settings and the key. `prints`: standard output is for something else than the audit log."""
     settings = Settings.from_env(**_flags(options))
+    if prints and settings.audit == "stdout":
+        raise SettingsError("RUNTYPE_MCP_AUDIT=stdout is for `runtype-mcp http`: here stdout is for something else.")
     key = ApiKey(settings)
     log_to_stderr(settings.log_level, key.redactor, settings.log_format)
     return settings, key
 
 
 def _stdio(options: argparse.Namespace, replay: Replay | None) -> int:
-    settings, key = _settings(options)
+    settings, key = _settings(options, prints=True)
     if sys.stdin and sys.stdin.isatty():
         sys.stderr.write(
             "This is an MCP server: a host such as Claude or Cursor starts it and speaks with it here.\n"
@@ -254,7 +258,7 @@ def _http(options: argparse.Namespace, _: object) -> int:
 
 
 def _console(options: argparse.Namespace, _: object) -> int:
-    settings, key = _settings(options)
+    settings, key = _settings(options, prints=True)
     from runtype_mcp.commands.console import console
     from runtype_mcp.server import build_server
 
@@ -263,7 +267,7 @@ def _console(options: argparse.Namespace, _: object) -> int:
 
 def _call(options: argparse.Namespace, _: object) -> int:
     def build(options: argparse.Namespace) -> RuntypeServer:
-        settings, key = _settings(options)
+        settings, key = _settings(options, prints=True)
         from runtype_mcp.server import build_server
 
         return build_server(settings, key=key, pages=True)
@@ -313,6 +317,10 @@ def _doctor(options: argparse.Namespace, _: object) -> int:
 def _audit(options: argparse.Namespace, _: object) -> int:
     from runtype_mcp.commands.audit import show, verify
 
+    in_redis = [path for path in options.file if str(path) == "redis"]
+    redis_url = Settings.from_env().redis_url if in_redis else None
+    if in_redis and redis_url is None:
+        raise SettingsError("The audit log in Redis is where RUNTYPE_MCP_REDIS_URL says: set it.")
     if options.what == "show":
-        return show(options.file, as_json=options.json)
-    return verify(options.file, options.head, as_json=options.json)
+        return show(options.file, redis_url, as_json=options.json)
+    return verify(options.file, redis_url, options.head, as_json=options.json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -54,7 +55,7 @@ def console(server: RuntypeServer, port: int, *, opens: bool) -> int:
             state, settings = server.services.state, server.services.settings
             routes = [
                 *approval_routes(state, session, "console", tickets=state.open_tickets),
-                *read_routes(read, settings.audit),
+                *read_routes(read, settings.audit if isinstance(settings.audit, Path) else None),
             ]
             await Server(create_app("console", settings, session, url, routes), announce).serve([bound])
 

@@ -228,6 +228,8 @@ def _directories(settings: Settings) -> Iterable[Finding]:
     environ = os.environ
     if settings.audit is None:
         yield Finding("ok", "audit", "No audit log is kept; RUNTYPE_MCP_AUDIT names one.")
+    elif isinstance(settings.audit, str):
+        yield Finding("ok", "audit", f"It goes to {settings.audit}.")
     else:
         yield Finding("ok", "audit", f"{settings.audit} can be written.")
     for check, folder, consequence in (

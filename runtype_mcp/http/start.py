@@ -73,6 +73,8 @@ def check_settings(settings: Settings, processes: int) -> None:
             "Each worker would have a sandbox of its own. "
             "Start `runtype-mcp sandbox`, and name its address with --base-url."
         )
+    if settings.audit == "redis" and not settings.redis_url:
+        raise SettingsError("RUNTYPE_MCP_AUDIT=redis needs RUNTYPE_MCP_REDIS_URL.")
     if settings.redis_url and not settings.request_state_keys:
         raise SettingsError(
             "Servers that share a Redis must share keys for questions to people too: set "

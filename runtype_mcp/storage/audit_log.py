@@ -11,19 +11,19 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from runtype_mcp.storage.files import locked, opened, sync_directory
 
 MAX_LINE = 256 * 1024
 """The longest line in bytes. It bounds what `append` reads back and what `verify` holds in memory."""
 
-_FIRST = "0" * 64
+FIRST = "0" * 64
 _ADDED = ("seq", "prev", "time")
 _MAX_PROBLEMS = 100
 _UNENDED = "unknown (no end recorded)"
@@ -31,6 +31,14 @@ _UNENDED = "unknown (no end recorded)"
 
 class AuditError(Exception):
     """The log could not be written or read; the message is a sentence for people."""
+
+
+@runtime_checkable
+class AuditSink(Protocol):
+    """Where entries are recorded."""
+
+    def append(self, entry: Mapping[str, object]) -> None:
+        """Record an entry for good; AuditError when it was not, or may not have been, recorded. It may block."""
 
 
 # Writing
@@ -65,7 +73,7 @@ class AuditLog:
                 seq, prev = last.seq, last.sha
                 for fields in (entry,) if last.sound else ({"event": "recovered"}, entry):
                     seq += 1
-                    line = _json_line(fields, seq, prev)
+                    line = json_line(fields, seq, prev)
                     data += line + b"\n"
                     prev = hashlib.sha256(line).hexdigest()
                 try:
@@ -86,7 +94,7 @@ class AuditLog:
             ) from error
 
 
-def _json_line(fields: Mapping[str, object], seq: int, prev: str) -> bytes:
+def json_line(fields: Mapping[str, object], seq: int, prev: str) -> bytes:
     time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     share = MAX_LINE // (len(fields) + 1)
     try:
@@ -129,7 +137,7 @@ class _Line:
         return int(self.entry["seq"]) if self.entry else self.number
 
 
-_NOTHING = _Line(0, {"seq": 0}, _FIRST, closed=True)
+_NOTHING = _Line(0, {"seq": 0}, FIRST, closed=True)
 
 
 def _last(fd: int, size: int) -> _Line:
@@ -144,7 +152,7 @@ def _last(fd: int, size: int) -> _Line:
         before = block.rfind(b"\n", 0, -1)
         if block.endswith(b"\n") and (before >= 0 or start == 0):
             data = block[before + 1 : -1]
-            if entry := _entry(data):
+            if entry := entry_of(data):
                 return _Line(entry["seq"], entry, hashlib.sha256(data).hexdigest(), closed=True)
         # Only after damage is the whole file read, once: the line that is written next is sound again.
         file.seek(0)
@@ -166,10 +174,10 @@ def _lines(file: BinaryIO, size: int) -> Iterator[_Line]:
             size -= len(piece)
         if not piece:  # the file was cut shorter while it was read
             size = 0
-        yield _Line(number, _entry(first), sha.hexdigest(), piece.endswith(b"\n"))
+        yield _Line(number, entry_of(first), sha.hexdigest(), piece.endswith(b"\n"))
 
 
-def _entry(line: bytes) -> dict[str, Any] | None:
+def entry_of(line: bytes) -> dict[str, Any] | None:
     """The line's fields if it can be a line of this log, else None."""
     try:
         entry = json.loads(line)
@@ -213,8 +221,8 @@ def verify(path: Path, head: str | None = None) -> Verification:
     only against a head that was remembered out of the forger's reach: pass the `head` of one check to the next, which
     reports a problem unless that very line is still in the log. Later lines are covered by nothing but the chain.
     """
-    wanted = _FIRST if head is None else head.strip().lower()
-    seen = wanted == _FIRST
+    wanted = FIRST if head is None else head.strip().lower()
+    seen = wanted == FIRST
     problems: list[tuple[int, str]] = []
     any_entry = False
     before = _NOTHING
@@ -281,9 +289,13 @@ def rows(path: Path) -> Iterator[Row]:
     Calls that started and have no recorded end come last, with the outcome "unknown (no end recorded)": they are still
     running, or their process died and the write may have happened. Damaged lines are left out; `verify` reports them.
     """
+    return rows_of(line.entry or {} for line in _read(path))
+
+
+def rows_of(entries: Iterable[dict[str, Any]]) -> Iterator[Row]:
+    """The same, of entries from anywhere."""
     running: dict[str, dict[str, Any]] = {}
-    for line in _read(path):
-        entry = line.entry or {}
+    for entry in entries:
         call = _text(entry.get("call"))
         match entry.get("event"):
             case "started":

@@ -20,7 +20,7 @@ from runtype_mcp.errors import CallerLacksScope
 from runtype_mcp.identity import Caller, Identity
 from runtype_mcp.observer import SILENT, Observer
 from runtype_mcp.settings import Settings
-from runtype_mcp.storage.audit_log import AuditLog
+from runtype_mcp.storage.audit_log import AuditSink
 from runtype_mcp.storage.state import State
 from runtype_mcp.storage.tickets import Ticket
 from runtype_mcp.tools.arguments import Arguments
@@ -66,7 +66,7 @@ class Services:
     settings: Settings
     identity: Identity
     state: State
-    audit_log: AuditLog | None
+    audit_log: AuditSink | None
     sleep: Callable[[float], Awaitable[None]]
     preview_meta: Callable[[ToolContext, Plan], Awaitable[dict[str, Any]]]
     pages: Callable[[], ApprovalPages] | None = None
