@@ -35,6 +35,8 @@ PACKAGE = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "runtype_mcp")
 
 # Commands that test_first_steps.py runs as a new user does, and .ci/run.
 RUN_IN_A_FRESH_COPY = ("python3 -m venv", "source .venv")
+# Of this page, what is not ours is run by tests/deploy/test_teams_page.py.
+RUN_ELSEWHERE = "docs/teams.md"
 # Commands of other programs: only the part that is ours is run.
 OTHERS = ("claude mcp add",)
 # Commands of other programs that take the checkout, which is described by files that tests/scripts looks at.
@@ -48,7 +50,10 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 
 def commands() -> list[str]:
-    lines = [line.strip() for _, block in blocks("sh") for line in block.splitlines()]
+    pages = [block for page, block in blocks("sh") if page != RUN_ELSEWHERE]
+    ours = [line for page, block in blocks("sh") if page == RUN_ELSEWHERE for line in block.splitlines()]
+    lines = [line.strip() for block in pages for line in block.splitlines()]
+    lines += [line for line in ours if line.startswith("runtype-mcp ")]
     return sorted({line for line in lines if not line.startswith(RUN_IN_A_FRESH_COPY)})
 
 
