@@ -33,7 +33,7 @@ class Soak:
     def work(self, number: int) -> None:
         """One caller, which calls until the soak is over, and has tokens of its own."""
         mine = itertools.cycle([record.token["id"] for record in self.team.api.store.newest_first()][number::CALLERS])
-        with Caller(self.team.url) as caller:
+        with Caller(self.team.url, self.team.bearers["admin"]) as caller:
             for count in itertools.count():
                 if self.over.is_set():
                     return

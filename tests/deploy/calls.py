@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -65,7 +66,11 @@ class Caller:
             got = self._http.post(self._url, json=message, headers=headers)
         except httpx.TransportError:
             return Answered(0)
-        body = got.json() if got.headers.get("content-type", "").startswith("application/json") else {}
+        kind = got.headers.get("content-type", "")
+        texts = [got.text] if kind.startswith("application/json") else []
+        if kind.startswith("text/event-stream"):  # how a call is answered that takes long
+            texts = [line.removeprefix("data: ") for line in got.text.splitlines() if line.startswith("data: {")]
+        body = json.loads(texts[-1]) if texts else {}
         return Answered(got.status_code, got.headers.get("x-request-id", ""), body.get("result", {}))
 
 

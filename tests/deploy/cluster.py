@@ -12,12 +12,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from runtype_mcp.api.scoped_client import Scope
+from runtype_mcp.http.callers_file import CallersFile
 from tests.deploy.nginx import Nginx, free_ports, nginx
 from tests.deploy.shared_api import SharedApi, shared_api
 from tests.processes import TIMEOUT, environment, until
 from tests.redis_server import RedisServer, redis_server
 
 KEY = "rt_test_cluster"
+CALLERS: dict[str, tuple[Scope, ...]] = {
+    "admin": ("approve", "delete", "read", "reveal", "write"),
+    "other": ("approve", "delete", "read", "reveal", "write"),
+    "reader": ("read",),
+}
 
 
 @dataclass
@@ -71,12 +78,13 @@ class Replica:
 
 @dataclass
 class Cluster:
-    """`url` is where nginx passes callers on to one replica after the other."""
+    """`url` is nginx's; `bearers` has the token of each of `CALLERS`."""
 
     nginx: Nginx
     api: SharedApi
     redis: RedisServer
     replicas: list[Replica]
+    bearers: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -114,16 +122,22 @@ def cluster(folder: Path, replicas: int = 3, **environ: str) -> Iterator[Cluster
         redis = stack.enter_context(redis_server(folder / "redis"))
         ports = free_ports(replicas)
         front = stack.enter_context(nginx(folder / "nginx", ports))
+        callers = folder / "callers"
+        bearers = {name: CallersFile(callers).add(name, scopes) for name, scopes in CALLERS.items()}
         settings = {
             "RUNTYPE_API_KEY": KEY,
             "RUNTYPE_BASE_URL": api.url,
+            "RUNTYPE_MCP_AUTH": "static",
+            "RUNTYPE_MCP_RATE_LIMIT": "999999",
+            "RUNTYPE_MCP_CALLERS": str(callers),
+            "RUNTYPE_MCP_PUBLIC_URL": front.url,
             "RUNTYPE_MCP_REDIS_URL": redis.url,
             "RUNTYPE_MCP_REQUEST_STATE_KEYS": secrets.token_hex(32),
             **environ,
         }
         made = [Replica(number, port, settings, folder) for number, port in enumerate(ports, 1)]
         api.pids = lambda: [replica.pid for replica in made if replica.pid is not None]
-        found = Cluster(front, api, redis, made)
+        found = Cluster(front, api, redis, made, bearers)
         stack.callback(_end_all, made)
         found.until_ready()
         yield found

@@ -101,7 +101,7 @@ class Run:
         one = self._made(seed)
         self.rounds.append(one)
         rng = random.Random(seed)
-        with Caller(self.team.url) as caller:
+        with Caller(self.team.url, self.team.bearers["admin"]) as caller:
             if one.phase == "before":
                 self._kill(one, rng.choice(self.team.replicas).pid)
             if one.phase == "asking":
@@ -202,7 +202,7 @@ class Run:
 
     def _finish(self, one: Round, more: dict[str, Any]) -> None:
         """Send the answered call until the server says what came of it, and begin anew if that is nothing."""
-        with Caller(self.team.url) as caller:
+        with Caller(self.team.url, self.team.bearers["admin"]) as caller:
             for attempt in itertools.count():
                 answered = self._call(one, caller, more)
                 if answered.status != 200:
@@ -224,8 +224,8 @@ class Run:
         halt = self._halts[one.seed] = Halt()
         other = {"client_token": one.token_id, "config": {"seed": one.seed}}
         with (
-            Caller(self.team.url) as first,
-            Caller(self.team.url) as second,
+            Caller(self.team.url, self.team.bearers["admin"]) as first,
+            Caller(self.team.url, self.team.bearers["admin"]) as second,
             ThreadPoolExecutor(2) as both,
         ):
             writing = both.submit(first.call, "update_client_token", None, **other)

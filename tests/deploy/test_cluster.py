@@ -47,7 +47,8 @@ async def test_a_question_and_its_answer_may_reach_different_replicas(team: Clus
         assert name in params.message
         return accept(name)
 
-    async with httpx.AsyncClient(event_hooks={"response": [keep]}) as http:
+    headers = {"Authorization": f"Bearer {team.bearers['admin']}"}
+    async with httpx.AsyncClient(headers=headers, event_hooks={"response": [keep]}) as http:
         transport = streamable_http_client(team.url, http_client=http)
         async with Client(transport, mode=MODERN, elicitation_callback=person) as client:
             await client.list_tools()
@@ -64,7 +65,7 @@ def test_an_answer_that_is_sent_again_to_the_others_counts_once(team: Cluster) -
     token, name = a_token(team)
     before = len(team.api.applied)
     sure = {"client_token": token, "confirm": True, "expected_name": name}
-    with Caller(team.url) as caller:
+    with Caller(team.url, team.bearers["admin"]) as caller:
         more = answer_to(caller.call("regenerate_client_token", **sure), name)
         first, *others = [caller.call("regenerate_client_token", more, **sure) for _ in range(4)]
     assert first.done, first
@@ -72,11 +73,32 @@ def test_an_answer_that_is_sent_again_to_the_others_counts_once(team: Cluster) -
     assert len(team.api.applied) == before + 1
 
 
+def test_nobody_uses_the_answer_of_another(team: Cluster) -> None:
+    token, name = a_token(team)
+    before = len(team.api.applied)
+    sure = {"client_token": token, "confirm": True, "expected_name": name}
+    with Caller(team.url, team.bearers["admin"]) as admin, Caller(team.url, team.bearers["other"]) as other:
+        more = answer_to(admin.call("delete_client_token", **sure), name)
+        assert not other.call("delete_client_token", more, **sure).done
+    assert len(team.api.applied) == before
+
+
+def test_a_caller_without_a_token_or_without_the_scope_gets_nowhere(team: Cluster) -> None:
+    token, name = a_token(team)
+    before = len(team.api.applied)
+    with Caller(team.url, "") as nobody, Caller(team.url, team.bearers["reader"]) as reader:
+        assert nobody.call("list_client_tokens").status == 401
+        assert reader.call("list_client_tokens", limit=1).done
+        refused = reader.call("delete_client_token", client_token=token, confirm=True, expected_name=name)
+        assert not refused.done
+    assert len(team.api.applied) == before
+
+
 def test_without_redis_reads_go_on_and_gated_calls_are_refused_until_it_is_back(team: Cluster) -> None:
     token, name = a_token(team)
     before = len(team.api.applied)
     sure = {"client_token": token, "confirm": True, "expected_name": name}
-    with Caller(team.url) as caller:
+    with Caller(team.url, team.bearers["admin"]) as caller:
         more = answer_to(caller.call("delete_client_token", **sure), name)
         team.redis.stop()
         for _ in team.replicas:
