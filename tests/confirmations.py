@@ -402,9 +402,9 @@ People who are asked about everything stop reading, so harmless calls are not as
    take it back.
 5. **A second person.** On a server for a team, the policy may want somebody else than the one who asks, with the scope
    `client_tokens:approve`. The call waits, and names a code. A colleague decides it in their own assistant
-   (`list_approvals`, `decide_approval`): whoever approves gives the token's name, and types it where their client shows
-   a form. Nobody decides what they asked for, whichever client they use, and no terminal, card or form of the one who
-   asks counts.
+   (`list_approvals`, `decide_approval`) or on the team's page, behind a sign-in. Whoever approves gives the token's
+   name, and types it on the page, or where their client shows a form. Nobody decides what they asked for, whichever
+   client they use, and no terminal, card or form of the one who asks counts.
 
 In between, nothing may move: a token that somebody else has changed since the assistant, or you, last saw it is left
 alone, and the difference is told. You are shown everything that a call would do; a call that would do more than fits

@@ -24,7 +24,7 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 from runtype_mcp.sandbox.seed import seed
-from runtype_mcp.settings import VARIABLES
+from runtype_mcp.setting_variables import VARIABLES
 from runtype_mcp.tools import SPECS
 from tests.processes import run
 from tests.support import MODERN, Api, SwappableApp, accept, mcp_client, running, text_of

@@ -16,7 +16,7 @@ import pytest
 
 from runtype_mcp import __version__, cli
 from runtype_mcp.console.mcp_apps import CONFIRM
-from runtype_mcp.settings import VARIABLES
+from runtype_mcp.setting_variables import VARIABLES
 from runtype_mcp.storage.audit_log import AuditLog, verify
 from runtype_mcp.tools import SPECS
 from tests.processes import TIMEOUT, Process, environment, on_terminal, run, started, until

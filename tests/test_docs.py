@@ -17,7 +17,7 @@ import yaml
 
 from runtype_mcp import __version__
 from runtype_mcp.hosts.table import HOSTS
-from runtype_mcp.settings import VARIABLES
+from runtype_mcp.setting_variables import VARIABLES
 from runtype_mcp.tools import SPECS
 from scripts import docs_site
 from tests import docs_pages

@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from runtype_mcp.environment import user_folder
-from runtype_mcp.settings import SANDBOX_BASE_URL, VARIABLES, Settings, SettingsError
+from runtype_mcp.setting_variables import VARIABLES
+from runtype_mcp.settings import SANDBOX_BASE_URL, Settings, SettingsError
 from runtype_mcp.tools import SPECS
 
 KEY = "rt_live_0a1b2c3d0a1b2c3d"

@@ -8,11 +8,13 @@ export class ApiError extends Error {}
 export class ServerGone extends Error {}
 
 export interface Session {
-  kind: "approval" | "console";
+  kind: "approval" | "console" | "team";
   server: string;
   version: string;
   apiHost: string;
   sandbox: boolean;
+  /** Who is signed in, on a team's page. */
+  person: string;
 }
 
 export interface Waiting {
@@ -56,11 +58,12 @@ export async function get(path: string): Promise<Json> {
 export async function session(): Promise<Session> {
   const body = await get("session");
   return {
-    kind: body.kind === "console" ? "console" : "approval",
+    kind: body.kind === "console" || body.kind === "team" ? body.kind : "approval",
     server: plain(body.server, 80),
     version: plain(body.version, 40),
     apiHost: plain(body.apiHost),
     sandbox: body.sandbox === true,
+    person: plain(body.person, 80),
   };
 }
 
@@ -68,6 +71,16 @@ export async function waiting(): Promise<Waiting> {
   const body = await get("approvals");
   const now = typeof body.now === "number" ? body.now : Date.now() / 1000;
   return { approvals: list(body.approvals).map(approval), now };
+}
+
+/** Sign the person out, whoever they are, and tell whether it is done. */
+export async function signOut(): Promise<boolean> {
+  try {
+    return (await answer("sign-out", { method: "POST" })).status < 500;
+  } catch (error) {
+    if (!(error instanceof ServerGone)) throw error;
+    return false;
+  }
 }
 
 /** Send a person's decision. Whatever is not the server's clear word is an error, and may be tried again. */

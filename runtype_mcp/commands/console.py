@@ -54,7 +54,7 @@ def console(server: RuntypeServer, port: int, *, opens: bool) -> int:
 
             state, settings = server.services.state, server.services.settings
             routes = [
-                *approval_routes(state, session, "console", tickets=state.open_tickets),
+                *approval_routes(state, session.person, "console", tickets=lambda _: state.open_tickets()),
                 *read_routes(read, settings.audit if isinstance(settings.audit, Path) else None),
             ]
             await Server(create_app("console", settings, session, url, routes), announce).serve([bound])

@@ -24,7 +24,8 @@ from runtype_mcp.errors import ClientTokenError
 from runtype_mcp.hosts.launch import Machine
 from runtype_mcp.policy.redis_url import shown_redis_url
 from runtype_mcp.server import build_server
-from runtype_mcp.settings import VARIABLES, Settings, SettingsError
+from runtype_mcp.setting_variables import VARIABLES
+from runtype_mcp.settings import Settings, SettingsError
 from runtype_mcp.storage.opening import open_state
 from runtype_mcp.storage.state import StateError
 

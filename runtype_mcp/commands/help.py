@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from runtype_mcp import __version__
 from runtype_mcp.commands.output import print_json, say
-from runtype_mcp.settings import VARIABLES
+from runtype_mcp.setting_variables import VARIABLES
 
 _COMPLETED = {"FILE": "FILE", "PATH": "FILE", "DIR": "DIRECTORY"}
 """What a shell offers for an argument, by what its help calls it; the name of it in shtab."""

@@ -132,18 +132,20 @@ def create_app(
     ]
     app = Starlette(
         routes=[Mount(session.path.rstrip("/"), routes=pages)],
-        exception_handlers={HTTPException: _refused, StateError: _broken},
+        exception_handlers={HTTPException: refused, StateError: unavailable},
     )
     app.router.redirect_slashes = False
     return Guard(app, session, origin)
 
 
-async def _refused(_: Request, exc: Exception) -> Response:
+async def refused(_: Request, exc: Exception) -> Response:
+    """The answer to an `HTTPException`, as the page reads it."""
     assert isinstance(exc, HTTPException)
     return JSONResponse({"error": exc.detail}, exc.status_code, headers=exc.headers)
 
 
-async def _broken(_: Request, exc: Exception) -> Response:
+async def unavailable(_: Request, exc: Exception) -> Response:
+    """The answer to a `StateError`."""
     return JSONResponse({"error": str(exc)}, 503)
 
 
@@ -192,7 +194,7 @@ class Guard:
         if not path.startswith(self._session.path):
             return PlainTextResponse(CLOSED, 404)
         opens = path.startswith(f"{self._session.path}open/")
-        if not _comes_from_here(headers, opens=opens, page=path == self._session.path):
+        if not comes_from_here(headers, opens=opens, page=path == self._session.path):
             return PlainTextResponse("Another website, or a frame, must not use this page. Nothing was decided.", 403)
         if request.method not in ("GET", "POST"):  # a HEAD would use a secret up
             return PlainTextResponse("Only GET and POST are answered.", 405)
@@ -205,7 +207,7 @@ class Guard:
         return None
 
 
-def _comes_from_here(headers: Headers, *, opens: bool, page: bool) -> bool:
+def comes_from_here(headers: Headers, *, opens: bool, page: bool) -> bool:
     """Whether the browser says that our own page asks, or a person who opens it.
 
     Some browsers leave these headers out on loopback. Then the cookie, which is strict, and the origin decide.

@@ -13,13 +13,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from runtype_mcp.console.app import json_body
-from runtype_mcp.console.session import Session
-from runtype_mcp.person import person
+from runtype_mcp.console.session import Decider
 from runtype_mcp.policy.sanitize import names_match
 from runtype_mcp.storage.state import State, StateError
 from runtype_mcp.storage.tickets import DecidedIn, Ticket
 
 GONE = "This request was decided elsewhere, was used, or has expired. Nothing was changed here."
+
+
+Record = Callable[[Decider, Ticket, str, str | None], Awaitable[None]]
+"""Records a decision: who decides, on which call, `approve` or `deny`, and the outcome once there is one.
+
+Raises:
+    HTTPException: it cannot be recorded, so it is not made.
+"""
 
 
 class Decision(BaseModel):
@@ -34,53 +41,70 @@ class Decision(BaseModel):
 
 def approval_routes(
     state: State,
-    session: Session,
+    who: Callable[[Request], Awaitable[Decider]],
     decided_in: DecidedIn,
     *,
-    tickets: Callable[[], Awaitable[list[Ticket]]],
+    tickets: Callable[[Decider], Awaitable[list[Ticket]]],
     decided: Callable[[Ticket], str] | None = None,
+    record: Record | None = None,
+    gone: str = GONE,
     now: Callable[[], float] = time.time,
 ) -> list[BaseRoute]:
     """`approvals` and `approvals/CODE` for a page.
 
     Args:
         state: where the tickets are.
-        session: binds a decision to what was shown.
+        who: the person who uses the page.
         decided_in: by which way a decision on this page counts as made.
-        tickets: the tickets that this page shows, and may decide.
+        tickets: the tickets that this page shows the person, and that they may decide.
         decided: is told each decision, and says how the call goes on.
+        record: is told of each decision, before and after it is made.
+        gone: what is said where there is nothing to decide.
         now: unix seconds.
     """
 
-    async def listed(_: Request) -> Response:
+    async def listed(request: Request) -> Response:
+        decider = await who(request)
         cards = [
-            ticket.shown | {"decisionToken": session.decision_token(ticket.code, ticket.digest)}
-            for ticket in await tickets()
+            ticket.shown | {"decisionToken": decider.decision_token(ticket.code, ticket.digest)}
+            for ticket in await tickets(decider)
         ]
         return JSONResponse({"approvals": cards, "now": now()})
 
     async def decide(request: Request) -> Response:
+        decider = await who(request)
         try:
             given = Decision.model_validate_json(await json_body(request))
         except ValidationError:
             raise HTTPException(400, "That is not a decision. Nothing was decided. Reload the page.") from None
-        ticket = next((t for t in await tickets() if t.code == request.path_params["code"]), None)
+        ticket = next((t for t in await tickets(decider) if t.code == request.path_params["code"]), None)
         if ticket is None:
-            return _answer(410, "gone", GONE)
-        if not session.is_decision_token(given.decision_token, ticket.code, ticket.digest):
+            return _answer(410, "gone", gone)
+        if not decider.is_decision_token(given.decision_token, ticket.code, ticket.digest):
             raise HTTPException(403, "This decision is not for the call that is shown. Nothing was decided. Reload.")
         approve = given.decision == "approve"
         if approve and not names_match(given.name, ticket.subject_name):
             return _answer(409, "wrong_name", "That is not the token's name. Nothing was decided. Type it as shown.")
+        if record:
+            await record(decider, ticket, given.decision, None)
         try:
             made = await state.decide_ticket(
-                ticket.code, approve=approve, by=person(), decided_in=decided_in, only_waiting=True
+                ticket.code,
+                approve=approve,
+                by=decider.name,
+                by_subject=decider.subject,
+                decided_in=decided_in,
+                only_waiting=True,
             )
-        except StateError:
+        except StateError as exc:
+            if record:
+                await record(decider, ticket, given.decision, f"refused: {exc}")
             found = await state.find_ticket(ticket.code)
             if found is not None and found.state == "waiting":
                 raise
-            return _answer(410, "gone", GONE)
+            return _answer(410, "gone", gone)
+        if record:
+            await record(decider, ticket, given.decision, made.state)
         message = decided(made) if decided else _goes_on(made)
         return _answer(200, made.state, message)
 

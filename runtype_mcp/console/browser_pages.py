@@ -93,7 +93,7 @@ class _Serving:
         self._seen = float("-inf")
         self._session = Session(now)
         bound, self._origin = bind(HOST, 0)
-        routes = approval_routes(state, self._session, "page", tickets=self._asked, decided=self._decide)
+        routes = approval_routes(state, self._session.person, "page", tickets=self._asked, decided=self._decide)
         app = create_app("approval", settings, self._session, self._origin, routes)
         self._server = _BesideStdio(app, lambda: None)
         self._task = asyncio.create_task(self._server.serve([bound]))
@@ -124,7 +124,7 @@ class _Serving:
         tickets = await self._state.open_tickets()
         return [ticket for ticket in tickets if ticket.code in self.codes and ticket.state == "waiting"]
 
-    async def _asked(self) -> list[Ticket]:
+    async def _asked(self, _: object) -> list[Ticket]:
         self._seen = self._now()
         return await self._waiting()
 

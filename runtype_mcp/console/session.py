@@ -10,7 +10,9 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from runtype_mcp.person import person
 from runtype_mcp.storage.tickets import TTL
 
 COOKIE = "runtype-mcp-session"
@@ -48,9 +50,28 @@ class Session:
         """Whether a request with this cookie comes from the browser that used a secret."""
         return hmac.compare_digest(_digest(cookie), _digest(self._cookie))
 
+    async def person(self, _: object) -> Decider:
+        """Who decides here: whoever sits at this machine."""
+        return Decider(person(), self._key)
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """A person on a page.
+
+    Attributes:
+        name: for people.
+        key: binds what they decide to what they were shown.
+        subject: their identity, where they have one.
+    """
+
+    name: str
+    key: bytes
+    subject: str = ""
+
     def decision_token(self, code: str, digest: str) -> str:
         """What a decision must carry: it was shown for this ticket, and for exactly this call."""
-        return hmac.new(self._key, f"{code} {digest}".encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self.key, f"{code} {digest}".encode(), hashlib.sha256).hexdigest()
 
     def is_decision_token(self, given: str, code: str, digest: str) -> bool:
         """Whether `given` is the token for exactly this call."""

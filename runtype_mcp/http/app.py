@@ -120,6 +120,10 @@ def create_app(
         if authentication.steps_up:
             assert settings.public_url
             offer_scopes(mcp, settings.public_url, authentication.settings, server.specs)
+        if settings.oidc_client_id or settings.oidc_client_secret_file:
+            from runtype_mcp.http.team_page import add_team_page  # loads what the page alone needs
+
+            add_team_page(mcp, settings, server.services, authentication)
         inner = StrangerLimit(OneCaller(mcp, bots=settings.auth == "static"), settings.rate_limit)
     known = KnownHosts(inner, [*LOOPBACK, *hosts], settings.public_url, scheme)
     drain = Drain(RequestLimits(known, settings.max_requests))

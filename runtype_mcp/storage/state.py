@@ -1,8 +1,8 @@
 """What outlives a call, or must be seen by the other servers of a user or a team: the `State`, and one in memory.
 
-Six things are kept: what a caller last read of a token, which answers of people are used, who acts on what right now,
-how fast a caller goes, tickets (`tickets.py`), and cards (`cards.py`). The processes that have the same store share
-them; last reads only where several processes answer the same callers.
+Seven things are kept: what a caller last read of a token, which answers of people are used, who acts on what right now,
+how fast a caller goes, who is signed in on the team's page, tickets (`tickets.py`), and cards (`cards.py`). The
+processes that have the same store share them; last reads only where several processes answer the same callers.
 """
 
 from __future__ import annotations
@@ -209,6 +209,23 @@ class State(ABC):
     async def open_tickets(self) -> list[Ticket]:
         """The tickets that wait or were decided and not used, oldest first."""
         return await self._step(lambda store: self._book(store).oldest_first(), change=False)
+
+    async def keep_sign_in(self, key: str, person: Mapping[str, Any], seconds: float) -> None:
+        """Keep who is signed in under the hash `key` of a cookie."""
+        await self._step(lambda store: store.put("sign-in", key, dict(person), self._now() + seconds), change=True)
+
+    async def find_sign_in(self, key: str) -> dict[str, Any] | None:
+        """Who is signed in under the hash of a cookie; None if nobody is, or any more."""
+        return await self._step(lambda store: store.get("sign-in", key), change=False)
+
+    async def end_sign_in(self, key: str) -> None:
+        """Sign out whoever is signed in under the hash of a cookie."""
+
+        def work(store: Store) -> None:
+            if store.get("sign-in", key) is not None:
+                store.delete("sign-in", key)
+
+        await self._step(work, change=True)
 
     async def keep_card(self, key: str, request: TicketRequest, holder: str) -> Card:
         """Keep what `holder` may decide on a card, under the hash `key` of the card's code."""

@@ -85,7 +85,8 @@ async def decide_approval(args: DecideApproval, context: ToolContext, plan: Plan
 
 async def _waiting(args: DecideApproval, context: ToolContext) -> Ticket:
     code = normalize_code(args.approval)
-    ticket = next((ticket for ticket in await waiting_tickets(context) if ticket.code == code), None)
+    waiting = await waiting_tickets(context.state, context.settings)
+    ticket = next((ticket for ticket in waiting if ticket.code == code), None)
     if ticket is None:
         raise UserInputError(
             "No call waits for a second person under this code: it was mistyped, was decided, has expired or was used.",

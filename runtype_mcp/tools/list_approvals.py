@@ -5,6 +5,8 @@ import time
 
 from runtype_mcp import results
 from runtype_mcp.policy.sanitize import fence, new_nonce, sanitize_line
+from runtype_mcp.settings import Settings
+from runtype_mcp.storage.state import State
 from runtype_mcp.storage.tickets import Ticket
 from runtype_mcp.tools.arguments import Arguments
 from runtype_mcp.tools.spec import ToolContext, ToolSpec
@@ -36,7 +38,7 @@ class ApprovalList(results.Result):
 
 async def list_approvals(args: ListApprovals, context: ToolContext) -> ApprovalList:
     """List the calls of other people that wait for approval: who asks, and what each would do."""
-    waiting = await waiting_tickets(context)
+    waiting = await waiting_tickets(context.state, context.settings)
     found = [ticket for ticket in waiting if ticket.requested_by != context.caller.subject]
     own = len(waiting) - len(found)
     shown = found[:MOST]
@@ -58,12 +60,12 @@ async def list_approvals(args: ListApprovals, context: ToolContext) -> ApprovalL
     )
 
 
-async def waiting_tickets(context: ToolContext) -> list[Ticket]:
+async def waiting_tickets(state: State, settings: Settings) -> list[Ticket]:
     """The calls on this API that wait for a second person, oldest first."""
     return [
         ticket
-        for ticket in await context.state.open_tickets()
-        if ticket.second_person and ticket.state == "waiting" and ticket.base_url == context.settings.base_url
+        for ticket in await state.open_tickets()
+        if ticket.second_person and ticket.state == "waiting" and ticket.base_url == settings.base_url
     ]
 
 

@@ -35,6 +35,12 @@ async def ask_another(context: ToolContext, plan: Plan) -> Verdict:
     return verdict or waiting(
         f"Another person must approve this call, and nobody has decided yet ({ticket.code}). {plan.what()}",
         f"Tell the user the code {ticket.code}. A colleague who may approve can decide it with list_approvals and "
-        f"decide_approval. Then repeat this exact call, within 15 minutes. {policy_sentence('second-person')}",
+        f"decide_approval{_page(context)}. Then repeat this exact call, within 15 minutes. "
+        f"{policy_sentence('second-person')}",
         ticket.code,
     )
+
+
+def _page(context: ToolContext) -> str:
+    settings = context.settings
+    return f", or on {settings.public_url}/approvals/" if settings.oidc_client_id else ""

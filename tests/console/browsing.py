@@ -113,11 +113,11 @@ def pages(directory: Path) -> Iterator[Pages]:
     """The page of the calls that wait in the state in `directory`."""
     state, session, stage = SqliteState(directory), Session(), SwappableApp()
 
-    async def waiting() -> list[Ticket]:
+    async def waiting(_: object) -> list[Ticket]:
         return [ticket for ticket in await state.open_tickets() if ticket.state == "waiting"]
 
     with running(stage) as url:
-        routes = approval_routes(state, session, "page", tickets=waiting)
+        routes = approval_routes(state, session.person, "page", tickets=waiting)
         stage.app = create_app("approval", Settings(), session, url, routes)
         yield Pages(url, session, state)
     asyncio.run(state.aclose())

@@ -132,12 +132,12 @@ async def desk(api: Api, chromium: Browser, clock: Clock) -> AsyncIterator[Desk]
     state = SqliteState(Path(os.environ["RUNTYPE_MCP_STATE_DIR"]), now=clock)
     session, stage = Session(), SwappableApp()
 
-    async def waiting() -> list[Ticket]:
+    async def waiting(_: object) -> list[Ticket]:
         return [ticket for ticket in await state.open_tickets() if ticket.state == "waiting"]
 
     with ExitStack() as server:
         url = server.enter_context(running(stage))
-        routes = approval_routes(state, session, "page", tickets=waiting, now=clock)
+        routes = approval_routes(state, session.person, "page", tickets=waiting, now=clock)
         stage.app = create_app("approval", settings_for(api), session, url, routes)
         async with mcp_client(api, MODERN, None, state, RUNTYPE_MCP_APPROVAL="human") as client:
             at = Desk(api, client, state, clock, session, url, chromium, server)

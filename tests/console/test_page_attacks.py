@@ -37,7 +37,7 @@ async def test_another_website_cannot_decide_even_if_it_knows_everything(
     assert ticket is not None
     address = f"{person.url}{person.session.path}api/approvals/{code}"
     decision = {"decision": "approve", "name": NAME}
-    decision |= {"decisionToken": person.session.decision_token(code, ticket.digest)}
+    decision |= {"decisionToken": (await person.session.person(None)).decision_token(code, ticket.digest)}
     body = json.dumps(decision)
     if how == "form":
         website.body = f"""<form method=post enctype=text/plain action="{address}"><input name='{body[:-1]},"x":"'

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from runtype_mcp.settings import VARIABLES
+from runtype_mcp.setting_variables import VARIABLES
 from tests.deploy.image import ROOT
 
 DEPLOY = ROOT / "deploy"

@@ -16,7 +16,8 @@ import yaml
 
 from runtype_mcp import __version__
 from runtype_mcp.console.mcp_apps import CONFIRM
-from runtype_mcp.settings import VARIABLES, Settings
+from runtype_mcp.setting_variables import VARIABLES
+from runtype_mcp.settings import Settings
 from runtype_mcp.tools import SPECS
 from scripts import release
 from tests.processes import started

@@ -31,6 +31,7 @@ function Local() {
     );
   }
   if (!data) return <Loading />;
+  if (data.kind === "team") return <TeamPage session={data} queue={queue} />;
   return data.kind === "console" ? (
     <Console session={data} queue={queue} />
   ) : (
@@ -132,6 +133,36 @@ function ApprovalPage({ session, queue }: { session: api.Session; queue: Queue }
       </p>
       <Queued queue={queue} />
       {over && <p class="muted">You can close this tab.</p>}
+    </Frame>
+  );
+}
+
+function TeamPage({ session, queue }: { session: api.Session; queue: Queue }) {
+  const [trouble, setTrouble] = useState("");
+  const waiting = queue.entries.filter(({ ending }) => !ending).length;
+  useEffect(() => {
+    document.title = waiting ? `(${waiting}) Approvals` : "Approvals";
+  }, [waiting]);
+  async function leave() {
+    if (await api.signOut()) location.assign("signed-out");
+    else setTrouble("The server did not answer, so you are still signed in.");
+  }
+  return (
+    <Frame title="Approvals" narrow>
+      <p class="meta">
+        <span>
+          Signed in as <Text>{session.person}</Text>
+        </span>
+        <button type="button" class="small" onClick={() => void leave()}>
+          Sign out
+        </button>
+      </p>
+      <p class="muted">
+        What colleagues ask for and a second person must approve. What you approve goes ahead once, exactly as shown.
+        Your own calls are not here: somebody else decides them.
+      </p>
+      {(trouble || queue.trouble) && <Notice tone="warning">{trouble || queue.trouble}</Notice>}
+      <Queued queue={queue} />
     </Frame>
   );
 }
