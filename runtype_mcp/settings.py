@@ -46,6 +46,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, validate_default=True)
 
+    callers_elsewhere: bool = False
+    """No variable sets it: a server over HTTP does. Its callers' files are on other machines."""
     sandbox: bool = False
     api_key: str | None = Field(default=None, repr=False)
     api_key_file: Annotated[Path, BeforeValidator(values.key_file)] | None = None

@@ -91,7 +91,8 @@ def create_app(
     check_settings(settings, processes)
     if processes > 1 and not (request_state_keys or settings.request_state_keys):
         raise SettingsError("Several processes need the same request_state_keys: one goes on where another asked.")
-    settings = settings.model_copy(update={"files_root": None})  # the caller's project is on another machine
+    # The callers' projects are on other machines.
+    settings = settings.model_copy(update={"callers_elsewhere": True, "files_root": None})
     key = key or ApiKey(settings)
     if from_environment:
         log_to_stderr(settings.log_level, key.redactor, settings.log_format)

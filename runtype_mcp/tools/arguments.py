@@ -23,6 +23,7 @@ from pydantic import (
     create_model,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from runtype_mcp.errors import UserInputError
 from runtype_mcp.policy import origins, redaction
@@ -192,8 +193,26 @@ class Delivery(Arguments):
 
 
 def narrowed(model: type[Arguments], settings: Settings) -> type[Arguments]:
-    """The same arguments, without the way to show a value where the operator allows files alone."""
-    return _files_only(model) if settings.secrets == "file" and issubclass(model, Delivery) else model
+    """The same arguments, without the ways of a value that are closed: into the conversation, or into a file."""
+    if not issubclass(model, Delivery):
+        return model
+    if settings.callers_elsewhere:
+        return _no_files(model)
+    return _files_only(model) if settings.secrets == "file" else model
+
+
+def _elsewhere(value: Any) -> Any:
+    if value in (None, "", False, "show"):
+        return value
+    raise ValueError("is not offered: this server is on another machine than your files. A value can only be shown")
+
+
+@cache
+def _no_files(model: type[Delivery]) -> type[Arguments]:
+    # No schema shows these, and who gives them all the same is told why.
+    closed = SkipJsonSchema[Annotated[Any, BeforeValidator(_elsewhere)]]
+    fields: dict[str, Any] = {"deliver": (closed, "show"), "env_file": (closed, None), "replace": (closed, False)}
+    return create_model(model.__name__, __base__=model, **fields)
 
 
 @cache

@@ -33,7 +33,8 @@ async def plan(args: GetClientTokenValue, context: ToolContext) -> Plan:
         verb="Show the value of",
         arguments=args.given | {"client_token": token.id},
         effects=tuple(effects.showing_value(token) if args.deliver == "show" else ()),
-        undo="A shown value can only be replaced (regenerate_client_token). To deliver it by env_file is safer.",
+        undo="A shown value can only be replaced (regenerate_client_token)."
+        + ("" if context.settings.callers_elsewhere else " To deliver it by env_file is safer."),
         # The hint changes with the value, so an answer about one value never shows another.
         note=f"The value ends with {token.token_hint[-4:]}." if token.token_hint else "",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
+from mcp import Client
 
 from runtype_mcp.http.callers_file import CallersFile
 from tests.faults.tls import self_signed
@@ -117,10 +118,22 @@ def test_no_env_file_is_written_for_a_caller_elsewhere(api: Api, tmp_path: Path)
     ):
         sure = {"client_token": token["id"], "confirm": True, "expected_name": token["name"]}
         answer = call(client, "get_client_token_value", deliver="env_file", env_file=".env:TOKEN", **sure)
+        shown = call(client, "get_client_token_value", deliver="show", env_file="", replace=False, **sure)
     (said,) = answer.json()["result"]["content"]
-    assert "No project folder is configured" in said["text"]
-    assert "over HTTP" in said["text"]
+    assert "env_file: is not offered: this server is on another machine than your files" in said["text"]
+    assert "Nothing was sent" in said["text"]
     assert not list(tmp_path.glob(".env*"))
+    assert shown.json()["result"]["structuredContent"]["value"].startswith("ct_")
+
+
+@pytest.mark.anyio
+async def test_no_way_into_a_file_is_offered_to_a_caller_elsewhere(era: str) -> None:
+    with http_server("--sandbox") as (_, url):
+        async with Client(f"{url}/mcp", mode=era) as client:
+            listed = (await client.list_tools()).tools
+    offered = {name for tool in listed for name in tool.input_schema["properties"]}
+    assert "confirm" in offered
+    assert not {"deliver", "env_file", "replace"} & offered
 
 
 @pytest.fixture

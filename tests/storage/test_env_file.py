@@ -168,7 +168,7 @@ def test_a_shell_finds_the_value_in_every_file_that_is_not_refused(lines: list[s
         with suppress(EnvFileError):
             write(Path(folder), ".env", "TOKEN", NEW)
             found = subprocess.run(
-                ["sh", "-c", '. ./.env && printf %s "$TOKEN"'], cwd=folder, capture_output=True, timeout=30, check=False
+                ["sh", "-c", '. ./.env; printf %s "$TOKEN"'], cwd=folder, capture_output=True, timeout=30, check=False
             )
             assert found.stdout.decode() == NEW  # a line that was there already may fail for the shell
 
