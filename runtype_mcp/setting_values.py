@@ -25,6 +25,17 @@ def absolute(raw: str | Path) -> Path:
     return Path(os.path.abspath(path))
 
 
+def file(raw: str | Path) -> Path:
+    return absolute(str(no_key(str(raw))))
+
+
+def no_key(raw: str) -> str:
+    """A text in whose place an API key may have been pasted."""
+    if contains_secret(raw):
+        raise ValueError("holds a key, which has no place here.")
+    return raw
+
+
 def directory(raw: str | Path) -> Path:
     path = absolute(raw)
     if not os.path.isdir(path):
@@ -91,7 +102,7 @@ def redis_url(raw: str) -> str:
 def request_state_keys(raw: str | tuple[str, ...]) -> tuple[str, ...]:
     """The keys of a ring. The SDK makes its keys of them, and wants 32 bytes of each."""
     parts = re.split(r"[,\s]+", raw) if isinstance(raw, str) else raw
-    keys = tuple(filter(None, parts))
+    keys = tuple(no_key(part) for part in parts if part)
     if not keys or len(set(keys)) < len(keys) or any(len(key.encode()) < 32 for key in keys):
         raise ValueError(
             "must be keys of 32 or more random characters each, separated by commas, none of them twice: "

@@ -70,11 +70,11 @@ class Settings(BaseModel):
     log_format: Annotated[Literal["text", "json"], _LOWER] = "text"
     state_dir: Annotated[Path, BeforeValidator(values.absolute)] | None = None
     redis_url: Annotated[str, BeforeValidator(values.redis_url)] | None = Field(default=None, repr=False)
-    redis_url_file: Annotated[Path, BeforeValidator(values.absolute)] | None = None
+    redis_url_file: Annotated[Path, BeforeValidator(values.file)] | None = None
     request_state_keys: Annotated[tuple[str, ...], BeforeValidator(values.request_state_keys)] | None = Field(
         default=None, repr=False
     )
-    request_state_keys_file: Annotated[Path, BeforeValidator(values.absolute)] | None = None
+    request_state_keys_file: Annotated[Path, BeforeValidator(values.file)] | None = None
     max_requests: Annotated[int, BeforeValidator(values.count)] = 512
     rate_limit: Annotated[int, BeforeValidator(values.count)] = 600
     metrics: bool = False
@@ -82,11 +82,11 @@ class Settings(BaseModel):
     drain: Seconds = 30.0
     auth: Annotated[Literal["none", "passthrough", "static", "jwt"], _LOWER] = "none"
     public_url: Annotated[str, BeforeValidator(values.public_url)] | None = None
-    callers: Annotated[Path, BeforeValidator(values.absolute)] | None = None
+    callers: Annotated[Path, BeforeValidator(values.file)] | None = None
     jwt_issuer: Annotated[str, BeforeValidator(values.address)] | None = None
-    jwt_audience: str | None = None
+    jwt_audience: Annotated[str, BeforeValidator(values.no_key)] | None = None
     jwt_jwks_url: Annotated[str, BeforeValidator(values.address)] | None = None
-    oidc_client_id: str | None = None
+    oidc_client_id: Annotated[str, BeforeValidator(values.no_key)] | None = None
     oidc_client_secret_file: Annotated[Path, BeforeValidator(values.key_file)] | None = None
     fast_start: bool = True
 

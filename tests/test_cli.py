@@ -24,7 +24,7 @@ from tests.support import KEY, Api
 
 COMMANDS = (
     *("stdio", "http", "console", "install", "uninstall", "demo", "sandbox", "login", "logout", "whoami", "doctor"),
-    *("call", "approvals", "approve", "audit", "settings"),
+    *("call", "callers", "approvals", "approve", "audit", "settings"),
     "completion",
 )
 PRINT_NOTHING_FOR_PROGRAMS = {
@@ -32,6 +32,7 @@ PRINT_NOTHING_FOR_PROGRAMS = {
     "http": "serves until it is ended",
     "console": "serves until it is ended, and hands its address to a person alone",
     "sandbox": "serves until it is ended",
+    "callers": "does nothing without an action, each of which has it",
     "approve": "insists on a person at a terminal",
     "completion": "prints a script for a shell",
 }
@@ -389,7 +390,7 @@ def test_a_log_that_is_not_there_is_one_line_and_exit_code_1(
     what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path in (tmp_path / "none.jsonl", tmp_path):
-        assert complaint(capsys, ["audit", what, str(path)], 1).startswith("The audit log ")
+        assert complaint(capsys, ["audit", what, str(path)], 1).startswith(f"{path} could not be read: ")
 
 
 # Streams that are closed

@@ -97,7 +97,7 @@ def test_zsh_completes(typed: str, folder: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
-@pytest.mark.parametrize("typed", CERTAIN)
+@pytest.mark.parametrize("typed", [typed for typed in CERTAIN if not typed.startswith("audit")])  # what may repeat
 def test_tcsh_completes(typed: str, folder: Path) -> None:
     needs("tcsh")
     (folder.parent / "script").write_text(script("tcsh"))

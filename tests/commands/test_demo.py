@@ -95,12 +95,12 @@ import runtype_mcp.policy.effects
 runtype_mcp.policy.effects.deleting = lambda token: []
 """
 ONE_MORE = """
-from mcp.server.mcpserver import MCPServer
-listed = MCPServer.list_tools
+from runtype_mcp.server import RuntypeServer
+listed = RuntypeServer.list_tools
 async def more(self):
     tools = await listed(self)
     return [*tools, tools[0].model_copy(update={"name": "a_new_tool"})]
-MCPServer.list_tools = more
+RuntypeServer.list_tools = more
 """
 NO_SERVER = """
 import os, sys

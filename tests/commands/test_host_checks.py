@@ -80,7 +80,10 @@ def test_a_host_without_an_entry_is_told_how_to_get_one(home: Path) -> None:
     ("given", "says"),
     [
         (entry("--sandbx"), f" does not start. {OPTION} Correct the entry."),
-        (entry(RUNTYPE_MCP_APPROVAL="always"), " does not start. RUNTYPE_MCP_APPROVAL must be 'auto', 'human', 'flag'"),
+        (
+            entry(RUNTYPE_MCP_APPROVAL="always"),
+            " does not start. RUNTYPE_MCP_APPROVAL must be 'auto', 'human', 'second-person'",
+        ),
         (entry(command="/gone/runtype-mcp"), " names a program that does not exist. Run `runtype-mcp install cursor`."),
         (entry(command=os.devnull), " cannot be started: Permission denied. Run `runtype-mcp install cursor`."),
         (entry("--version"), " starts a program that ends without an answer. Run `runtype-mcp install cursor`."),

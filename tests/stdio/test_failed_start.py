@@ -14,7 +14,7 @@ from tests.processes import Process, on_terminal, run, started
 from tests.stdio.sessions import LEGACY_START, hello, request, warm_up
 from tests.support import ERAS, KEY, MODERN, stdio_client, text_of
 
-REASON = "RUNTYPE_MCP_APPROVAL must be 'auto', 'human', 'flag' or 'deny'."
+REASON = "RUNTYPE_MCP_APPROVAL must be 'auto', 'human', 'second-person', 'flag' or 'deny'."
 TOLD = (
     f"runtype-mcp, which manages Runtype client tokens, did not start. {REASON} Nothing was done. Tell the user to "
     "correct this server's configuration in the host and restart it; `runtype-mcp doctor` in a terminal says more."
