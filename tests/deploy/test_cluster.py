@@ -18,7 +18,7 @@ from tests.deploy.kills import PHASES, kill_often
 from tests.support import MODERN, accept, text_of
 
 pytestmark = pytest.mark.anyio
-ROUNDS = 3
+ROUNDS = 1
 """For each moment. `python -m tests.deploy.kills` makes hundreds."""
 
 
