@@ -108,7 +108,8 @@ class RuntypeServer(MCPServer[None]):
         offered = {spec.name for spec in specs}
         if not any(spec.plan and not spec.decides for spec in specs):
             offered.discard(CONFIRM.name)  # there is nothing to decide on
-        return [tool for tool in await super().list_tools() if tool.name in offered]
+        hidden = set(self._known) - offered  # whoever embeds this server may add tools of their own
+        return [tool for tool in await super().list_tools() if tool.name not in hidden]
 
 
 def build_server(
