@@ -9,7 +9,7 @@ import re
 from importlib.util import find_spec
 from ipaddress import ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from runtype_mcp.environment import bearer, can_log_to, is_client_token
 from runtype_mcp.policy.redaction import contains_secret
@@ -111,37 +111,36 @@ def request_state_keys(raw: str | tuple[str, ...]) -> tuple[str, ...]:
     return keys
 
 
+def plain_address(raw: object) -> SplitResult | None:
+    """An address that is read in one way only; None for any other. A host's other characters are read in several."""
+    try:
+        parts = urlsplit(raw) if isinstance(raw, str) else None
+        host, port = (parts.hostname or "", parts.port) if parts else ("", None)
+    except ValueError:
+        return None
+    plain = re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host) and port != 0
+    return parts if parts and plain and "@" not in parts.netloc and not parts.fragment else None
+
+
+def is_secure(parts: SplitResult) -> bool:
+    """Whether a secret may be sent there, and the answer be believed: by https, or on this machine."""
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"))
+
+
 def base_url(raw: str) -> str:
     problem = "must be an https:// address without a path, such as https://api.runtype.com"
-    try:
-        parts = urlsplit(raw)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise ValueError(f"{problem}.") from None
-    # The key travels to this host with every call, so it is never sent in the clear beyond this machine.
-    if parts.scheme != "https" and not (parts.scheme == "http" and host in ("127.0.0.1", "localhost", "::1")):
+    parts = plain_address(raw)
+    if parts is not None and not is_secure(parts):
         raise ValueError(f"{problem} (http:// only for this machine).")
-    # Other characters in a host are read in more than one way.
-    plain = re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host) and "@" not in parts.netloc and port != 0
-    if not plain or parts.query or parts.fragment or parts.path not in ("", "/", "/v1", "/v1/"):
+    if parts is None or parts.query or parts.path not in ("", "/", "/v1", "/v1/"):
         raise ValueError(f"{problem}.")
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}"
 
 
 def address(raw: str) -> str:
-    """An address that keys or people are fetched from: https, or this machine."""
-    try:
-        parts = urlsplit(raw)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    local = host in ("127.0.0.1", "localhost", "::1")
-    if (
-        not host
-        or "@" in parts.netloc
-        or parts.fragment
-        or parts.scheme not in (("https", "http") if local else ("https",))
-    ):
+    parts = plain_address(raw)
+    if parts is None or not is_secure(parts):
         raise ValueError("must be an https:// address (http:// only for this machine).")
     return raw
 

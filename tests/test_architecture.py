@@ -41,7 +41,7 @@ MAY_IMPORT = {
     },
     "http": {
         *("runtype_mcp", "server", "console", "listen", "tools", "storage", "policy", "api", "identity"),
-        *("credentials", "settings", "environment", "errors", "logs", "observer"),
+        *("credentials", "settings", "setting_values", "environment", "errors", "logs", "observer"),
     },
     "stdio": {"runtype_mcp", "server", "credentials", "settings", "environment"},
     "hosts": {"runtype_mcp", "storage"},

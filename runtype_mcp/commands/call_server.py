@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import httpx2
 from mcp import Client
@@ -19,6 +18,7 @@ from runtype_mcp.credentials import read_private
 from runtype_mcp.environment import bearer
 from runtype_mcp.policy.sanitize import sanitize_line
 from runtype_mcp.server import RuntypeServer
+from runtype_mcp.setting_values import is_secure, plain_address
 from runtype_mcp.settings import CALLERS_TOKEN, SettingsError
 
 NOT_DONE = (400, 401, 403, 404, 405, 408, 413, 415, 421, 429, 431, 503)
@@ -130,18 +130,12 @@ def _why(error: Exception) -> str:
 
 def _host(url: str) -> str:
     """The host and port of an address that may be sent a token."""
-    problem = "--url must be an https:// address, such as https://mcp.example/mcp (http:// only for this machine)."
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise SettingsError(problem) from None
-    # As with the API's address: a token never travels in the clear beyond this machine.
-    if parts.scheme != "https" and not (parts.scheme == "http" and host in ("127.0.0.1", "localhost", "::1")):
-        raise SettingsError(problem)
-    if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host) or "@" in parts.netloc or parts.fragment:
-        raise SettingsError(problem)
-    return f"{host}:{port}" if port else host
+    parts = plain_address(url)
+    if parts is None or not is_secure(parts):
+        raise SettingsError(
+            "--url must be an https:// address, such as https://mcp.example/mcp (http:// only for this machine)."
+        )
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
 
 def _in_file(path: Path) -> str:

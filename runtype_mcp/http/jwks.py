@@ -17,6 +17,8 @@ import anyio
 import httpx2
 import jwt
 
+from runtype_mcp.setting_values import is_secure, plain_address
+
 KEYS_FOR = 600.0
 """Seconds for which keys are taken as they are."""
 LOOK_AGAIN_AFTER = 30.0
@@ -160,12 +162,8 @@ def checked_url(url: object) -> str:
     Raises:
         IssuerError: it is another one.
     """
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
-        local = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    except ValueError:
-        parts, local = urlsplit(""), False
-    if not parts.hostname or parts.scheme not in (("https", "http") if local else ("https",)):
+    parts = plain_address(url)
+    if parts is None or not is_secure(parts):
         raise IssuerError("its metadata names no https:// address for this")
     return parts.geturl()
 
