@@ -130,9 +130,9 @@ def is_secure(parts: SplitResult) -> bool:
 def base_url(raw: str) -> str:
     problem = "must be an https:// address without a path, such as https://api.runtype.com"
     parts = plain_address(raw)
-    if parts is not None and not is_secure(parts):
-        raise ValueError(f"{problem} (http:// only for this machine).")
-    if parts is None or parts.query or parts.path not in ("", "/", "/v1", "/v1/"):
+    if parts is None or not is_secure(parts):
+        raise ValueError(f"{problem}{'' if raw.startswith('https://') else ' (http:// only for this machine)'}.")
+    if parts.query or parts.path not in ("", "/", "/v1", "/v1/"):
         raise ValueError(f"{problem}.")
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}"
