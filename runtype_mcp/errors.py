@@ -137,7 +137,7 @@ class CallerUnknown(AuthError):
 
 class CallerLacksScope(MissingScope):
     outcome: ClassVar[Outcome] = "refused"
-    next_step = "Do not retry; tell the user, who can ask for it where they signed in or of whoever runs this server."
+    next_step = "Do not retry; tell the user which scope is missing. Whoever runs this server can grant it."
 
 
 class RetryableError(ClientTokenError):
