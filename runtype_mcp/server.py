@@ -204,7 +204,7 @@ def build_server(
         cache_hints=dict.fromkeys(_STABLE, CacheHint(ttl_ms=3_600_000, scope="private")),
     )
     add_resources(server, settings, server.current_context)
-    add_prompts(server)
+    add_prompts(server, files=not settings.callers_elsewhere)
     server.add_completions()
     return server
 

@@ -50,13 +50,14 @@ def _playbook(job: str, *steps: str) -> str:
     return "\n".join([job, *(f"{number}. {step}" for number, step in enumerate(steps, 1)), STOP])
 
 
-def add_prompts(server: MCPServer[None]) -> None:
-    for made in _prompts():
+def add_prompts(server: MCPServer[None], *, files: bool) -> None:
+    """Add the playbooks. `files`: this server can write into the project's env files."""
+    for made in _prompts(files):
         server.add_prompt(made)
 
 
 @cache
-def _prompts() -> list[Prompt]:
+def _prompts(files: bool) -> list[Prompt]:
     """All of them, made once: most of the time that it takes to make a server goes into these models."""
     made: list[Prompt] = []
 
@@ -70,7 +71,8 @@ def _prompts() -> list[Prompt]:
             f"Rotate the client token {client_token!r} without downtime. A new value has no grace period, so a second "
             "token takes over:",
             "get_client_token: note every setting.",
-            "create_client_token with the same settings and a new name; prefer deliver env_file.",
+            "create_client_token with the same settings and a new name"
+            + ("; prefer deliver env_file." if files else ". It shows the new value."),
             "Tell me where the new value is needed (the allowed origins), and wait until I say that it is there.",
             "get_client_token on the old one, after a while and again: lastUsedAt must have stopped moving.",
             "update_client_token on the old one with is_active false; wait for my word that nothing broke.",
@@ -89,8 +91,8 @@ def _prompts() -> list[Prompt]:
             "Ask me which is worse now: abuse that goes on, or an outage. If abuse: update_client_token with is_active "
             "false stops it immediately, and can be undone.",
             "Propose narrower allowed_origins and lower limits with update_client_token, if they are wide.",
-            "regenerate_client_token with deliver env_file: the old value stops working immediately. Tell me every "
-            "place that needs the new one.",
+            f"regenerate_client_token{' with deliver env_file' if files else ''}: the old value stops working "
+            "immediately. Tell me every place that needs the new one.",
             "Once the new value is in place, activate the token again if it was stopped, and look at "
             "list_client_token_conversations again after a while.",
             "If the value was committed, tell me that a file's history keeps it; the regenerated token makes that "
@@ -102,15 +104,21 @@ def _prompts() -> list[Prompt]:
         """Create a token for one site, put it into the project, and place the widget: script, react, next or vite."""
         kind = next((name for name in ("next", "vite", "react") if name in framework.lower()), "script")
         env_file, place = FRAMEWORKS[kind]
-        deliver = (
-            f"deliver env_file and env_file {env_file!r}, so that the value never enters this conversation"
-            if env_file
-            else "deliver env_file if the page is built, else deliver show"
-        )
+        match files, env_file:
+            case True, "":
+                deliver = "and deliver env_file if the page is built, else deliver show"
+            case True, _:
+                deliver = (
+                    f"and deliver env_file and env_file {env_file!r}, so that the value never enters this conversation"
+                )
+            case False, "":
+                deliver = "which shows the value"
+            case _:
+                deliver = f"which shows the value: write it into the project yourself, as {env_file} (file:VARIABLE)"
         return _playbook(
             f"Embed a Runtype chat widget for the agent {agent!r} on {origin!r}, by {kind}.",
             f"create_client_token with this agent in agent_ids, allowed_origins [{origin!r}] only, environment test, "
-            f"and {deliver}. If the agent is not known, call list_agents_and_flows.",
+            f"{deliver}. If the agent is not known, call list_agents_and_flows.",
             "Make sure that version control ignores the file, if one was written.",
             f"Then {place} Pass agentId too if the token runs more than one agent.",
             "Restart the development server, since variables are read at its start, and let me try the widget.",
@@ -130,12 +138,15 @@ def _prompts() -> list[Prompt]:
             "Compare allowed_origins with the page's exact origin: scheme, host and port, www or not, no path."
             + (f" list_client_tokens with allowed_origin {origin!r} shows which tokens admit it." if origin else ""),
             "get_client_token_value with deliver verify and the env_file that the page is built from: an old value "
-            "answers 401.",
+            "answers 401."
+            if files
+            else "Ask me for the last characters of the value that the page is built from, and compare them with "
+            "valueEndsWith: an old value answers 401.",
             "list_client_token_conversations: did the last try arrive? If so, the token works, and the agent or the "
             "page is to blame.",
-            "Ask me for the failed request in the browser's network panel. 401: the value is outdated; deliver the "
-            "present one. 403 with origin: add the exact origin here, and at the chat surface if there is one. 403 "
-            "inactive: activate the token. 403 with surface: the chat surface is off. 429: a limit is reached; "
+            "Ask me for the failed request in the browser's network panel. 401: the value is outdated; put the "
+            "present one there. 403 with origin: add the exact origin here, and at the chat surface if there is one. "
+            "403 inactive: activate the token. 403 with surface: the chat surface is off. 429: a limit is reached; "
             "max_messages_per_session or a rate limit. Nothing at all: a content security policy, a blocked script, "
             "or a variable without the framework's public prefix.",
             "Propose the one change that fixes it.",

@@ -10,6 +10,7 @@ import httpx2 as httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 from mcp import Client
+from mcp_types import TextContent
 
 from runtype_mcp.http.callers_file import CallersFile
 from tests.faults.tls import self_signed
@@ -131,6 +132,13 @@ async def test_no_way_into_a_file_is_offered_to_a_caller_elsewhere(era: str) -> 
     with http_server("--sandbox") as (_, url):
         async with Client(f"{url}/mcp", mode=era) as client:
             listed = (await client.list_tools()).tools
+            asked = {"client_token": "ct_1", "agent": "agent_1", "origin": "https://shop.example"}
+            for prompt in (await client.list_prompts()).prompts:
+                given = {one.name: asked.get(one.name, "x") for one in prompt.arguments or []}
+                (message,) = (await client.get_prompt(prompt.name, given)).messages
+                assert isinstance(message.content, TextContent)
+                assert "deliver" not in message.content.text
+                assert "env_file" not in message.content.text
     offered = {name for tool in listed for name in tool.input_schema["properties"]}
     assert "confirm" in offered
     assert not {"deliver", "env_file", "replace"} & offered
