@@ -7,7 +7,9 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
+import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -62,6 +64,7 @@ class CallerLimit:
         self._part = max(1, limit // PARTS)
         self._own = Buckets(clock)
         self._left: OrderedDict[str, int] = OrderedDict()
+        self._asking: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._alone = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,8 +79,12 @@ class CallerLimit:
     async def _hit(self, caller: str) -> float:
         if self._shared is None:
             return self._own.hit(caller, self._limit)
-        left = self._left.pop(caller, 0)
-        if not left:
+        if self._take(caller):
+            return 0.0
+        # One asks for all that wait: each for itself would take a part, and a burst the whole limit.
+        async with self._asking.setdefault(caller, anyio.Lock()):
+            if self._take(caller):
+                return 0.0
             try:
                 wait = await self._shared.hit(_name(caller), self._limit // self._part, WINDOW)
             except StateError as exc:
@@ -86,13 +93,18 @@ class CallerLimit:
                 self._alone = True
                 return self._own.hit(caller, self._limit)
             self._alone = False
-            if wait:
-                return wait
-            left = self._part
-        self._left[caller] = left - 1
-        if len(self._left) > MOST:
-            self._left.popitem(last=False)
-        return 0.0
+            if not wait:
+                self._left[caller] = self._part - 1
+                if len(self._left) > MOST:
+                    self._left.popitem(last=False)
+            return wait
+
+    def _take(self, caller: str) -> bool:
+        """Take one of the requests that were asked for and are left."""
+        left = self._left.pop(caller, 0)
+        if left > 1:
+            self._left[caller] = left - 1
+        return left > 0
 
 
 class StrangerLimit:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2 as httpx
@@ -101,6 +103,19 @@ def test_several_processes_count_together(clock: Clock, tmp_path: Path) -> None:
     # Each may be ahead of the count by the part that it asked for.
     assert limit <= got.count(200) <= limit + 2
     assert got[-1] == 429
+
+
+def test_calls_at_the_same_time_cost_no_more_than_one_after_the_other(clock: Clock, tmp_path: Path) -> None:
+    """A part of the limit is asked for once, however many wait for it."""
+    limit, at_once = 4 * PARTS, 40
+    shared = SqliteState(tmp_path / "state", now=clock)
+    with (
+        serving(server(limit, clock, shared)) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT) as client,
+        ThreadPoolExecutor(at_once) as pool,
+    ):
+        answered = Counter(pool.map(lambda _: ask(client, "ana-1").status_code, range(limit + at_once)))
+    assert answered == {200: limit, 429: at_once}
 
 
 def test_where_they_cannot_count_together_each_counts_alone(clock: Clock, tmp_path: Path) -> None:
